@@ -1,0 +1,223 @@
+"""Between the client tables and everything else: load them frozen, store a file's entries, issue and revoke tokens."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.db.models import Max
+from django.utils import timezone
+
+from clients.directory import Directory
+from clients.document import (
+    ClientEntry,
+    RateLimitEntry,
+    Registered,
+    RegistryDocument,
+    TokenEntry,
+    parse_hash,
+    utc,
+)
+from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
+from clients.permissions import parse_networks
+from clients.tokens import HASH_SCHEME, Minted, Pepper, mint, new_token_id
+from clients.types import Client as FrozenClient
+from clients.types import RateLimit, Token
+
+
+def load_directory(peppers: Sequence[Pepper]) -> Directory:
+    """Three queries, whatever the number of clients."""
+    rows = Client.objects.prefetch_related("permissions", "tokens")
+    return Directory(peppers, [(_freeze(row), [_token(token) for token in row.tokens.all()]) for row in rows])
+
+
+def _freeze(row: Client) -> FrozenClient:
+    limit = None
+    if row.max_requests is not None and row.interval_ms is not None:
+        limit = RateLimit(max_requests=row.max_requests, interval_ms=row.interval_ms)
+    return FrozenClient(
+        tool_id=row.tool_id,
+        enabled=row.enabled,
+        methods=frozenset(permission.method for permission in row.permissions.all()),
+        networks=parse_networks(row.allowed_networks or ()),
+        allowed_providers=_names(row.allowed_providers),
+        allowed_models=_names(row.allowed_models),
+        rate_limit=limit,
+    )
+
+
+def _names(value: list[str] | None) -> frozenset[str] | None:
+    return None if value is None else frozenset(value)
+
+
+def _token(row: ClientToken) -> Token:
+    return Token(
+        token_id=row.token_id,
+        key_id=row.key_id,
+        digest=row.digest,
+        expires_at=row.expires_at.timestamp() if row.expires_at else None,
+        revoked=row.revoked_at is not None,
+    )
+
+
+def is_empty() -> bool:
+    return not Client.objects.exists()
+
+
+def orphaned_tokens(peppers: Sequence[Pepper]) -> tuple[int, int]:
+    """How many tokens no configured pepper knows, and how many there are in all."""
+    known = [pepper.key_id for pepper in peppers]
+    return ClientToken.objects.exclude(key_id__in=known).count(), ClientToken.objects.count()
+
+
+def issue(tool_id: str, methods: Iterable[str], pepper: Pepper, expires_at: datetime | None = None) -> Minted:
+    """A new token; makes the client when there is none, and grants `methods` in addition to what it may.
+
+    The text of the token exists only in what is returned.
+    """
+    last = Client.objects.aggregate(last=Max("position"))["last"] or 0
+    client, _ = Client.objects.get_or_create(tool_id=tool_id, defaults={"position": last + 1})
+    have = set(client.permissions.values_list("method", flat=True))
+    for method in methods:
+        if method not in have:
+            MethodPermission.objects.create(client=client, method=method, position=len(have))
+            have.add(method)
+    minted = mint()
+    ClientToken.objects.create(
+        client=client,
+        token_id=minted.token_id,
+        key_id=pepper.key_id,
+        digest=pepper.digest(minted.text),
+        expires_at=expires_at,
+    )
+    return minted
+
+
+def revoke(token_id: str) -> bool:
+    """False when there is no such token. Revoking twice keeps the first moment."""
+    token = ClientToken.objects.filter(token_id=token_id).first()
+    if token is None:
+        return False
+    if token.revoked_at is None:
+        token.revoked_at = timezone.now()
+        token.save()
+    return True
+
+
+def is_known(text: str, peppers: Sequence[Pepper]) -> bool:
+    """Whether a token is registered and neither revoked nor its client disabled."""
+    return load_directory(peppers).identify(text) is not None
+
+
+def note_use(used: Mapping[str, datetime]) -> None:
+    """Token id → last use. Sends no signals: it is no change of configuration."""
+    for token_id, moment in used.items():
+        ClientToken.objects.filter(token_id=token_id).update(last_used_at=moment)
+
+
+def store(
+    document: RegistryDocument,
+    registered: Mapping[str, Registered],
+    peppers: Sequence[Pepper],
+    *,
+    merge: bool,
+) -> None:
+    """Makes the tables say what the file says. Runs inside the caller's transaction."""
+    if not merge:
+        for row in Client.objects.exclude(tool_id__in=registered):
+            row.delete()
+        RegistryHeader.objects.all().delete()
+    if document.schema is not None or document.description is not None:
+        header = RegistryHeader.objects.first() or RegistryHeader()
+        header.schema, header.description = document.schema, document.description
+        header.save()
+    last = Client.objects.aggregate(last=Max("position"))["last"] or 0
+    for n, (tool_id, item) in enumerate(registered.items()):
+        known = Client.objects.filter(tool_id=tool_id).first()
+        row = known or Client(tool_id=tool_id, position=last + n + 1)
+        if not merge:
+            row.position = n
+        _store_client(row, item.entry)
+        _store_tokens(row, item, peppers, merge=merge)
+
+
+def _store_client(row: Client, entry: ClientEntry) -> None:
+    row.enabled, row.notes = entry.enabled, entry.notes
+    row.allowed_networks = _as_list(entry.allowed_networks)
+    row.allowed_providers = _as_list(entry.allowed_providers)
+    row.allowed_models = _as_list(entry.allowed_models)
+    row.max_requests = entry.rate_limit.max_requests if entry.rate_limit else None
+    row.interval_ms = entry.rate_limit.interval_ms if entry.rate_limit else None
+    row.save()
+    for stale in row.permissions.exclude(method__in=entry.allowed_methods):
+        stale.delete()
+    for n, method in enumerate(entry.allowed_methods):
+        row.permissions.update_or_create(method=method, defaults={"position": n})
+
+
+def _as_list(names: tuple[str, ...] | None) -> list[str] | None:
+    return None if names is None else list(names)
+
+
+def _store_tokens(row: Client, item: Registered, peppers: Sequence[Pepper], *, merge: bool) -> None:
+    kept: list[str] = []
+    for text in item.plaintext:
+        digests = [pepper.digest(text) for pepper in peppers]
+        token = ClientToken.objects.filter(digest__in=digests).first()
+        if token is None:
+            token = ClientToken(token_id=new_token_id(), key_id=peppers[0].key_id, digest=digests[0])
+        token.client = row
+        token.save()
+        kept.append(token.token_id)
+    for entry in item.tokens:
+        key_id, digest = parse_hash(entry.hash)
+        token = ClientToken.objects.filter(token_id=entry.id).first() or ClientToken(token_id=entry.id)
+        token.client, token.key_id, token.digest = row, key_id, digest
+        token.expires_at, token.revoked_at = utc(entry.expires_at), utc(entry.revoked_at)
+        token.save()
+        kept.append(entry.id)
+    if not merge:
+        for stale in row.tokens.exclude(token_id__in=kept):
+            stale.delete()
+
+
+def dump() -> dict[str, Any]:
+    """The tables as `client-registry.json` writes them, in canonical order."""
+    header = RegistryHeader.objects.first() or RegistryHeader()
+    rows = Client.objects.prefetch_related("permissions", "tokens")
+    document = RegistryDocument(
+        schema=header.schema,
+        description=header.description,
+        clients=[msgspec.to_builtins(_entry(row)) for row in rows],
+    )
+    dumped: dict[str, Any] = msgspec.to_builtins(document)
+    return dumped
+
+
+def _entry(row: Client) -> ClientEntry:
+    limit = None
+    if row.max_requests is not None and row.interval_ms is not None:
+        limit = RateLimitEntry(max_requests=row.max_requests, interval_ms=row.interval_ms)
+    return ClientEntry(
+        tool_id=row.tool_id,
+        tokens=tuple(
+            TokenEntry(
+                id=token.token_id,
+                hash=f"{HASH_SCHEME}:{token.key_id}:{token.digest}",
+                expires_at=utc(token.expires_at),
+                revoked_at=utc(token.revoked_at),
+            )
+            for token in row.tokens.all()
+        ),
+        allowed_methods=tuple(permission.method for permission in row.permissions.all()),
+        enabled=row.enabled,
+        allowed_networks=_as_tuple(row.allowed_networks),
+        allowed_providers=_as_tuple(row.allowed_providers),
+        allowed_models=_as_tuple(row.allowed_models),
+        rate_limit=limit,
+        notes=row.notes,
+    )
+
+
+def _as_tuple(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)

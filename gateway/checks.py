@@ -1,0 +1,65 @@
+"""System checks: what must hold before anything is served. Errors name settings, never values."""
+
+import os
+from ipaddress import ip_address
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from gateway.environment import SettingsError
+from gateway.reload import build_policy
+
+
+@register(Tags.security)
+def safe_start(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if settings.DEBUG or os.environ.get("DEBUG", "").lower() in ("1", "true", "yes"):
+        found.append(Error("DEBUG must not be on", id="llm_caller.E001"))
+    if "*" in settings.ALLOWED_HOSTS and not is_loopback(settings.HOST):
+        found.append(
+            Error(
+                "LLM_CALLER_ALLOWED_HOSTS must not be * while LLM_CALLER_HOST is not loopback",
+                id="llm_caller.E002",
+            )
+        )
+    try:
+        build_policy()
+    except SettingsError as error:
+        found.append(Error(str(error), id="llm_caller.E003"))
+    if not is_loopback(settings.HOST) and not settings.PUBLIC_URL:
+        found.append(
+            Warning(
+                "LLM_CALLER_HOST is open to a network without LLM_CALLER_PUBLIC_URL: tokens and passwords "
+                "travel in the clear",
+                id="llm_caller.W001",
+            )
+        )
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def startup_problems() -> list[str]:
+    """What stops a start, the database's part included: its secrets must fit the settings."""
+    from clients.loader import orphaned_tokens
+    from gateway.configfile import peppers
+    from providers.loader import sealed_wrongly
+    from providers.secrets import KeyRing
+
+    found = [message.msg for message in safe_start(None) if isinstance(message, Error)]
+    if wrong := sealed_wrongly(KeyRing(settings.ENCRYPTION_KEYS)):
+        found.append(
+            f"LLM_CALLER_ENCRYPTION_KEYS opens none of the credentials stored for {', '.join(wrong)}"
+        )
+    orphaned, total = orphaned_tokens(peppers())
+    if total and orphaned == total:
+        found.append("LLM_CALLER_TOKEN_PEPPERS knows none of the registered tokens")
+    return found

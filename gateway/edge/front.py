@@ -1,0 +1,125 @@
+"""The accept stage, before any route: Host, peer network, and for API calls the media type.
+
+Server-neutral: what a server already enforced while reading is enforced again here where it is cheap,
+so that the application is safe under any ASGI server.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from clients.permissions import parse_address, peer_address, within
+from gateway.edge.respond import Message, Receive, Scope, Send, send_problem
+from gateway.errors import Problem, Refusal, problem_for
+from gateway.runtime import Gateway, Policy, new_call_id
+from gateway.trail import Trail
+
+TRAIL = "llm_caller.trail"
+PEER = "llm_caller.peer"
+OPEN_PATHS = frozenset({"/livez", "/readyz"})
+"""The only routes that the network rule does not cover."""
+API_PREFIX = "/mcp/"
+API_PATHS = frozenset({"/health", "/metrics"})
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
+BAD_HOST = Refusal("BAD_REQUEST", "Unknown host", reason="UNKNOWN_HOST")
+NOT_READY = Problem(code="OVERLOADED", message="The service is starting.", reason="STARTING")
+DRAINING = Problem(
+    code="OVERLOADED",
+    message="The service is shutting down.",
+    reason="DRAINING",
+    retry_after_ms=1000,
+    headers=((b"connection", b"close"),),
+)
+
+
+class Front:
+    """ASGI middleware around all routes. `gateway` is set once the process has started."""
+
+    def __init__(self, routes: Any) -> None:
+        self._routes = routes
+        self.gateway: Gateway | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _refuse_other(scope, receive, send)
+            return
+        gateway = self.gateway
+        path = scope["path"]
+        if gateway is None:
+            await send_problem(send, NOT_READY, new_call_id())
+            return
+        try:
+            accept(gateway, scope, path)
+        except Refusal as refusal:
+            gateway.metrics.count(f"refused_{refusal.code.lower()}")
+            await send_problem(send, problem_for(refusal), new_call_id())
+            return
+        if gateway.draining and path not in OPEN_PATHS:
+            await send_problem(send, DRAINING, new_call_id())
+            return
+        await self._routes(scope, receive, send)
+
+
+def accept(gateway: Gateway, scope: Scope, path: str) -> None:
+    """Puts the peer's address, and for API calls a `Trail`, into the scope. Raises `Refusal`."""
+    policy = gateway.runtime.policy
+    hosts: list[bytes] = []
+    forwarded: list[bytes] = []
+    encoding = media = b""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"content-type":
+            media = value
+        elif name == b"content-encoding":
+            encoding = value
+        elif name == b"x-forwarded-for":
+            forwarded.append(value)
+    require_host(hosts, policy)
+    if path in OPEN_PATHS:
+        scope[PEER] = ""
+        return
+    scope[PEER] = peer = require_peer(scope, forwarded, policy)
+    if path.startswith(API_PREFIX) or path in API_PATHS:
+        if scope["method"] == "POST":
+            require_media_type(media, encoding)
+        scope[TRAIL] = Trail(gateway, peer)
+
+
+def require_host(hosts: Sequence[bytes], policy: Policy) -> None:
+    """Exactly one Host, and a known one (RFC 9112 §3.2)."""
+    if len(hosts) != 1:
+        raise BAD_HOST
+    match = _HOST.fullmatch(hosts[0].decode("latin-1"))
+    if match is None or not ("*" in policy.allowed_hosts or match[1].lower() in policy.allowed_hosts):
+        raise BAD_HOST
+
+
+def require_peer(scope: Scope, forwarded: Sequence[bytes], policy: Policy) -> str:
+    client = scope.get("client")
+    peer = client[0] if client else ""
+    if forwarded and policy.trusted_proxies:
+        hops = [value.decode("latin-1") for value in forwarded]
+        peer = peer_address(peer, hops, policy.trusted_proxies)
+    if not within(parse_address(peer), policy.allowed_networks):
+        raise Refusal("FORBIDDEN", "Loopback access only" if policy.loopback_only else "Address not allowed")
+    return str(peer)
+
+
+def require_media_type(media: bytes, encoding: bytes) -> None:
+    if encoding:
+        raise Refusal("UNSUPPORTED_MEDIA_TYPE", "Content encodings are not supported")
+    kind, _, parameters = media.partition(b";")
+    if kind.strip().lower() != b"application/json":
+        raise Refusal("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json")
+    charset = parameters.lower().partition(b"charset=")[2].strip(b'" ')
+    if charset and charset.partition(b";")[0].strip(b'" ') not in (b"utf-8", b"utf8", b"us-ascii"):
+        raise Refusal("UNSUPPORTED_MEDIA_TYPE", "The body must be UTF-8")
+
+
+async def _refuse_other(scope: Scope, receive: Receive, send: Send) -> None:
+    """There are no WebSockets here."""
+    if scope["type"] == "websocket":
+        message: Message = await receive()
+        if message["type"] == "websocket.connect":
+            await send({"type": "websocket.close", "code": 1008})

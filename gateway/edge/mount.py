@@ -1,0 +1,120 @@
+"""Mounts a DRF view in Channels' router without Django's request handler, which would enter threads.
+
+Reads the body, builds Django's request from the scope, awaits the view, sends what it returned; and
+gives the call up when the client goes away first.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from io import BytesIO
+from typing import cast
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+
+from gateway.edge.front import TRAIL
+from gateway.edge.respond import Receive, Scope, Send, problem_body, problem_headers, send_body, send_problem
+from gateway.errors import Problem, Refusal, problem_for
+from gateway.trail import Trail
+from telemetry.journal import JournalError
+
+TOO_LARGE = Refusal(
+    "BODY_TOO_LARGE", "The body is larger than this service accepts", headers=((b"connection", b"close"),)
+)
+DRAINED = Problem(code="OVERLOADED", message="The service is shutting down.", reason="DRAINED")
+CLOSED_STATUS = 499
+"""Recorded, never sent: the client closed the connection (nginx's number for it)."""
+View = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Raises `Refusal` past `limit` bytes and `ClientGone` when the client leaves."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise TOO_LARGE
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class MountedView:
+    """An ASGI application around one view."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trail: Trail = scope[TRAIL]
+        try:
+            body = await read_body(receive, trail.runtime.policy.max_body_bytes)
+        except ClientGone:
+            return
+        except Refusal as refusal:
+            await send_problem(send, problem_for(refusal), trail.call_id)
+            return
+        task = cast("asyncio.Task[object]", asyncio.current_task())
+        watcher = asyncio.ensure_future(_watch(receive, task))
+        trail.gateway.running.add(task)
+        try:
+            response = await self._view(_request(scope, body))
+        except asyncio.CancelledError:
+            await _cancelled(trail, send)
+            return
+        finally:
+            trail.gateway.running.discard(task)
+            watcher.cancel()
+        await send_body(send, response.status_code, response.content, _headers(response))
+
+
+async def _watch(receive: Receive, task: "asyncio.Task[object]") -> None:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        task.cancel()
+
+
+def _request(scope: Scope, body: bytes) -> ASGIRequest:
+    request = ASGIRequest(scope, BytesIO(body))
+    # DRF passes over a body that has no length, and a chunked one comes without.
+    request.META["CONTENT_LENGTH"] = str(len(body))
+    return request
+
+
+def _headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:
+    return [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.items()
+        if name != "Content-Length"
+    ]
+
+
+async def _cancelled(trail: Trail, send: Send) -> None:
+    """The client has gone, or the drain's time is over."""
+    drained = trail.gateway.drain_over
+    problem = DRAINED if drained else None
+    try:
+        trail.close(
+            status=DRAINED.status if drained else CLOSED_STATUS,
+            bytes_out=0,
+            problem=problem,
+            outcome="DRAINED" if drained else "CLIENT_CLOSED",
+        )
+    except JournalError as error:
+        problem = problem_for(error) if drained else None
+    if problem is not None:
+        await send_body(
+            send,
+            problem.status,
+            problem_body(problem, trail.call_id),
+            [*problem_headers(problem, trail.call_id), (b"connection", b"close")],
+        )

@@ -1,0 +1,232 @@
+"""The native `/mcp` dialect: the bodies a client sends, and the answers it gets (contract §1)."""
+
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from gateway.edge.json_body import invalid, refuse, require_json
+from gateway.trail import Trail
+from providers.types import (
+    ChatReply,
+    ChatRequest,
+    Delta,
+    EmbedReply,
+    EmbedRequest,
+    FinishReason,
+    Message,
+    ResponseFormat,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    Usage,
+    Wire,
+)
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+RequestId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+Text = Annotated[str, Meta(min_length=1, max_length=500)]
+StopText = Annotated[str, Meta(min_length=1)]
+INT64 = 2**63 - 1
+
+
+class Envelope(Wire, frozen=True, kw_only=True):
+    request_id: RequestId
+    caller_tool: Name
+    timestamp: str | None = None
+    provider: Text | None = None
+    model: Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.timestamp is None:
+            return
+        try:
+            datetime.fromisoformat(self.timestamp)
+        except ValueError:
+            raise ValueError("`timestamp` is an ISO 8601 date and time") from None
+
+
+class ChatBody(Envelope, frozen=True, kw_only=True):
+    messages: Annotated[tuple[Message, ...], Meta(min_length=1, max_length=10_000)]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=INT64)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    stop: StopText | Annotated[tuple[StopText, ...], Meta(max_length=16)] | None = None
+    seed: Annotated[int, Meta(ge=-INT64, le=INT64)] | None = None
+    response_format: ResponseFormat | None = None
+
+    def request(self) -> ChatRequest:
+        return ChatRequest(
+            messages=self.messages,
+            tools=self.tools,
+            tool_choice=self.tool_choice,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            top_p=self.top_p,
+            stop=(self.stop,) if isinstance(self.stop, str) else self.stop or (),
+            seed=self.seed,
+            response_format=self.response_format,
+        )
+
+
+class EmbedBody(Envelope, frozen=True, kw_only=True):
+    inputs: Annotated[tuple[str, ...], Meta(min_length=1, max_length=2048)]
+    dimensions: Annotated[int, Meta(ge=1, le=INT64)] | None = None
+
+    def request(self) -> EmbedRequest:
+        return EmbedRequest(inputs=self.inputs, dimensions=self.dimensions)
+
+
+Body = TypeVar("Body", bound=Envelope)
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (ChatBody, EmbedBody)
+}
+
+
+def decode(trail: Trail, kind: type[Body], raw: bytes) -> Body:
+    """Raises `Refusal` with the contract's reason. Notes on the trail who the request says it is."""
+    trail.bytes_in = len(raw)
+    require_json(raw)
+    try:
+        body: Body = _DECODERS[kind].decode(raw)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        refuse("INVALID_JSON", "The body is not valid JSON")
+    trail.request_id, trail.claimed_tool = body.request_id, body.caller_tool
+    if trail.caller is not None and body.caller_tool != trail.caller.client.tool_id:
+        trail.gateway.log.warn(
+            "callerTool differs from the token's client",
+            request_id=body.request_id,
+            trace_id=trail.call_id,
+            metadata={"callerTool": body.caller_tool, "toolId": trail.caller.client.tool_id},
+        )
+    return body
+
+
+class WireUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """`reported` appears only when it is false; the counts always do."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    reported: bool = True
+
+
+class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    role: str = "assistant"
+    content: str
+    tool_calls: tuple[ToolCall, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Routing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    capability: str
+    strategy: str
+    attempts: int
+    fallback_from: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    name: str
+    model: str
+    finish_reason: FinishReason | msgspec.UnsetType = msgspec.UNSET
+    routing: Routing
+
+
+class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    request_id: str
+    trace_id: str
+    message: AnswerMessage
+    usage: WireUsage
+    provider_info: ProviderInfo
+    retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class EmbedAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    request_id: str
+    trace_id: str
+    vectors: list[list[float]]
+    usage: WireUsage
+    provider_info: ProviderInfo
+    retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeltaFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    type: str = "delta"
+    delta: Delta
+    trace_id: str
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    message: AnswerMessage
+    usage: WireUsage
+    provider_info: ProviderInfo
+
+
+class CompletionFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    type: str = "completion"
+    payload: Completion
+    trace_id: str
+
+
+def encode_usage(usage: Usage) -> WireUsage:
+    return WireUsage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
+        reported=usage.reported,
+    )
+
+
+def encode_message(content: str, calls: tuple[ToolCall, ...]) -> AnswerMessage:
+    return AnswerMessage(content=content, tool_calls=calls or msgspec.UNSET)
+
+
+def encode_provider(trail: Trail, capability: str, finish: FinishReason | None = None) -> ProviderInfo:
+    """Who answered, and how it came to be asked."""
+    target = trail.target
+    assert target is not None, "only answered calls have a provider"
+    others = [name for name in trail.run.failed() if name != target.provider.name]
+    routing = Routing(
+        capability=capability,
+        strategy=trail.strategy,
+        attempts=len(trail.run.attempts),
+        fallback_from=others or msgspec.UNSET,
+    )
+    return ProviderInfo(
+        name=target.provider.name,
+        model=target.model,
+        finish_reason=finish or msgspec.UNSET,
+        routing=routing,
+    )
+
+
+def retry_hint(trail: Trail) -> int | msgspec.UnsetType:
+    """The last hint a provider gave on the way to this answer, in ms."""
+    hints = [a.retry_after_ms for a in trail.run.attempts if a.retry_after_ms is not None]
+    return hints[-1] if hints else msgspec.UNSET
+
+
+def chat_answer(trail: Trail, reply: ChatReply) -> ChatAnswer:
+    return ChatAnswer(
+        request_id=trail.request_id,
+        trace_id=trail.trace_id,
+        message=encode_message(reply.content, reply.tool_calls),
+        usage=encode_usage(reply.usage),
+        provider_info=encode_provider(trail, "chat", reply.finish_reason),
+        retry_after_ms=retry_hint(trail),
+    )
+
+
+def embed_answer(trail: Trail, reply: EmbedReply) -> EmbedAnswer:
+    return EmbedAnswer(
+        request_id=trail.request_id,
+        trace_id=trail.trace_id,
+        vectors=reply.vectors,
+        usage=encode_usage(reply.usage),
+        provider_info=encode_provider(trail, "embed"),
+        retry_after_ms=retry_hint(trail),
+    )

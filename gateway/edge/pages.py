@@ -1,0 +1,91 @@
+"""Django's own answers: JSON errors, the way to the admin, the guides and the metrics for staff."""
+
+from pathlib import Path
+from typing import Any
+
+from django.contrib.admin.views.decorators import staff_member_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.safestring import mark_safe
+from django.views.decorators.http import require_safe
+from markdown_it import MarkdownIt
+
+from gateway.edge.respond import encode_json, problem_headers
+from gateway.environment import BASE_DIR
+from gateway.errors import INTERNAL, Problem
+from gateway.runtime import new_call_id
+from telemetry import prometheus
+
+GUIDES = {
+    "clients": "For client authors",
+    "operators": "For operators",
+    "runbook": "Runbook",
+    "settings": "Settings",
+    "adapters": "Kinds of providers",
+    "developers": "For developers",
+}
+
+
+def problem_response(problem: Problem) -> HttpResponse:
+    call_id = new_call_id()
+    response = HttpResponse(
+        encode_json(problem.body(call_id)), status=problem.status, content_type="application/json"
+    )
+    for name, value in problem_headers(problem, call_id):
+        if name != b"content-type":
+            response.headers[name.decode()] = value.decode()
+    return response
+
+
+def bad_request(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    return problem_response(Problem(code="BAD_REQUEST", message="The request cannot be understood"))
+
+
+def forbidden(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    return problem_response(Problem(code="FORBIDDEN", message="You may not do this"))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    message = "The form was not sent from this site, or is too old; go back, reload and try again"
+    return problem_response(Problem(code="FORBIDDEN", message=message, reason="CSRF"))
+
+
+def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
+    return problem_response(Problem(code="NOT_FOUND", message="No such path"))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return problem_response(INTERNAL)
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect("/admin/")
+
+
+def staff_metrics(request: HttpRequest) -> HttpResponse:
+    """For staff who are logged in; clients with a token never get here."""
+    if not (request.user.is_authenticated and request.user.is_active and request.user.is_staff):
+        return problem_response(Problem(code="UNAUTHORIZED", message="Missing client token"))
+    if request.method not in ("GET", "HEAD"):
+        allow = ((b"allow", b"GET, HEAD"),)
+        return problem_response(
+            Problem(code="METHOD_NOT_ALLOWED", message="Method not allowed", headers=allow)
+        )
+    return HttpResponse(prometheus.exposition(), content_type=prometheus.CONTENT_TYPE)
+
+
+@staff_member_required
+@require_safe
+def guides(request: HttpRequest, name: str = "") -> HttpResponse:
+    """The guides of `docs/`, rendered; raw HTML in them stays text."""
+    if name and name not in GUIDES:
+        raise Http404
+    path = Path(BASE_DIR) / "docs" / f"{name or 'README'}.md"
+    if not path.exists():
+        raise Http404
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    html = markdown.render(path.read_text(encoding="utf-8"))
+    # Safe: our own files, rendered with HTML switched off.
+    context = {"title": GUIDES.get(name, "Guides"), "guides": GUIDES, "html": mark_safe(html)}  # noqa: S308
+    return render(request, "docs/guide.html", context)

@@ -1,0 +1,65 @@
+"""The plain routes: `/livez`, `/readyz`, `/metrics`."""
+
+from typing import Any
+
+from gateway import pipeline
+from gateway.edge.front import TRAIL, Front
+from gateway.edge.identify import find_token, identify
+from gateway.edge.respond import CALL_ID, JSON, Receive, Scope, Send, encode_json, send_body, send_problem
+from gateway.errors import Refusal, problem_for
+from gateway.runtime import new_call_id
+from gateway.trail import Trail
+from telemetry import prometheus
+
+READ_ONLY = ("GET", "HEAD")
+
+
+def require_read(scope: Scope) -> None:
+    if scope["method"] not in READ_ONLY:
+        raise Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"allow", b"GET, HEAD"),))
+
+
+class Probe:
+    """`/livez`: the event loop turns. `/readyz`: the first round of probes is over and no drain has begun."""
+
+    def __init__(self, front: Front, *, readiness: bool) -> None:
+        self._front, self._readiness = front, readiness
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            require_read(scope)
+        except Refusal as refusal:
+            await send_problem(send, problem_for(refusal), new_call_id())
+            return
+        gateway = self._front.gateway
+        ready = gateway is not None and gateway.observations.complete and not gateway.draining
+        ok = ready or not self._readiness
+        body = encode_json({"status": "ok" if ok else "unavailable"})
+        await send_body(send, 200 if ok else 503, body, [JSON])
+
+
+class MetricsEndpoint:
+    """With a token: by its grant of `getHealth`. Without: Django decides whether a staff member asks."""
+
+    def __init__(self, for_staff: Any) -> None:
+        self._for_staff = for_staff
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trail: Trail = scope[TRAIL]
+        try:
+            if find_token(scope["headers"]) is None:
+                await self._for_staff(scope, receive, send)
+                return
+            caller = identify(trail, scope["headers"])
+            trail.method = "getHealth"
+            pipeline.permit(caller, trail.method, trail.peer)
+            require_read(scope)
+            body = prometheus.exposition()
+            trail.close(status=200, bytes_out=len(body))
+        except Exception as error:  # the outermost edge of a call
+            problem = problem_for(error)
+            trail.close(status=problem.status, bytes_out=0, problem=problem)
+            await send_problem(send, problem, trail.call_id)
+            return
+        headers = [(b"content-type", prometheus.CONTENT_TYPE.encode()), (CALL_ID, trail.call_id.encode())]
+        await send_body(send, 200, body, headers)

@@ -1,0 +1,238 @@
+"""`/mcp/chatStream`: server-sent events from a Channels consumer that notices when its client leaves.
+
+The stock consumer handles one message at a time, so it would stream on to the end. This one runs the
+stream as a task beside the messages, and ends it when the connection does.
+"""
+
+import asyncio
+from typing import Any
+
+from channels.exceptions import StopConsumer
+from channels.generic.http import AsyncHttpConsumer
+
+from gateway import pipeline
+from gateway.edge import native
+from gateway.edge.front import TRAIL
+from gateway.edge.identify import identify
+from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE
+from gateway.edge.respond import CALL_ID, encode_json, problem_body, problem_headers
+from gateway.errors import Problem, Refusal, problem_for
+from gateway.sanitise import Assembly
+from gateway.trail import Trail
+from providers.attempt import ProviderStream
+from providers.routing import Plan
+from providers.types import ChatRequest, Delta, ToolCall
+from telemetry.journal import JournalError
+from telemetry.logs import describe
+
+DONE = b"data: [DONE]\n\n"
+KEEPALIVE = b": keepalive\n\n"
+HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def frame(value: Any) -> bytes:
+    """One event. JSON has no raw line breaks, so nothing inside can end the frame."""
+    return b"data: " + encode_json(value) + b"\n\n"
+
+
+class ChatStreamConsumer(AsyncHttpConsumer):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._received: list[bytes] = []
+        self._size = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def http_request(self, message: dict[str, Any]) -> None:
+        if self._task is not None:
+            return
+        trail: Trail = self.scope[TRAIL]
+        part = message.get("body", b"")
+        self._size += len(part)
+        self._received.append(part)
+        if self._size > trail.runtime.policy.max_body_bytes:
+            self._task = asyncio.ensure_future(self._refuse(trail, problem_for(TOO_LARGE)))
+        elif not message.get("more_body", False):
+            self._task = asyncio.ensure_future(self._run(trail, b"".join(self._received)))
+            self._received = []
+
+    async def http_disconnect(self, message: dict[str, Any]) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        raise StopConsumer
+
+    async def _refuse(self, trail: Trail, problem: Problem) -> None:
+        await self.send_response(
+            problem.status,
+            problem_body(problem, trail.call_id),
+            headers=problem_headers(problem, trail.call_id),
+        )
+
+    async def _run(self, trail: Trail, body: bytes) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "runs as a task of its own"
+        trail.gateway.running.add(task)
+        answer = StreamedAnswer(trail, self)
+        try:
+            await answer.run(body, self.scope)
+        except asyncio.CancelledError:
+            await answer.cut()
+        except Exception as error:  # the outermost edge of a call
+            await answer.fail(error)
+        finally:
+            trail.gateway.running.discard(task)
+
+
+class StreamedAnswer:
+    """One stream towards one client. The status is open until the provider's first event, or until the
+    commit time has passed; from then on what goes wrong is a frame."""
+
+    def __init__(self, trail: Trail, consumer: AsyncHttpConsumer) -> None:
+        self._trail, self._consumer = trail, consumer
+        self._started = False
+        self._bytes_out = 0
+        self._beat: asyncio.TimerHandle | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._stream: ProviderStream | None = None
+        self._assembly = Assembly()
+
+    async def run(self, body: bytes, scope: Any) -> None:
+        request, planned = self._admit(body, scope)
+        try:
+            self._stream = await self._open(planned, request)
+            await self._start()
+            await self._forward(self._stream)
+            await self._complete()
+        finally:
+            self._stop_beating()
+            if self._stream is not None:
+                await self._stream.close()
+
+    def _admit(self, body: bytes, scope: Any) -> tuple[ChatRequest, Plan]:
+        trail = self._trail
+        caller = identify(trail, scope["headers"])
+        trail.method = "chatStream"
+        pipeline.permit(caller, trail.method, trail.peer)
+        if scope["method"] != "POST":
+            raise Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"allow", b"POST"),))
+        decoded = native.decode(trail, native.ChatBody, body)
+        request = decoded.request()
+        return request, pipeline.admit_stream(trail, decoded, request)
+
+    async def _open(self, planned: Plan, request: ChatRequest) -> ProviderStream:
+        """Waits for the first event; past the commit time the client gets its 200 and keepalives meanwhile."""
+        opening = asyncio.ensure_future(pipeline.open_stream(self._trail, planned, request))
+        try:
+            await asyncio.wait((opening,), timeout=self._trail.runtime.policy.stream_commit_ms / 1000)
+            if not opening.done():
+                await self._start()
+            return await opening
+        except asyncio.CancelledError:
+            opening.cancel()
+            await asyncio.wait((opening,))
+            if not opening.cancelled() and opening.exception() is None:
+                await opening.result().close()
+            raise
+
+    async def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        headers = [*HEADERS, (CALL_ID, self._trail.call_id.encode())]
+        await self._consumer.send_headers(status=200, headers=headers)
+        self._arm()
+
+    async def _forward(self, stream: ProviderStream) -> None:
+        async for deltas in pipeline.deltas(self._trail, stream):
+            trace_id = self._trail.trace_id
+            for delta in deltas:
+                self._assembly.add(delta)
+            await self._send(b"".join([self._delta_frame(delta, trace_id) for delta in deltas]))
+
+    def _delta_frame(self, delta: Delta, trace_id: str) -> bytes:
+        return frame(native.DeltaFrame(delta=delta, trace_id=trace_id))
+
+    async def _complete(self) -> None:
+        """The whole message and the end; the outcome is on record before they are sent."""
+        trail, assembly = self._trail, self._assembly
+        calls = tuple(
+            ToolCall(id=identity, name=name, arguments=arguments)
+            for identity, name, arguments in assembly.tool_calls()
+        )
+        finish = pipeline.finish_of(trail.finish_reason, bool(calls))
+        payload = native.Completion(
+            message=native.encode_message(assembly.content, calls),
+            usage=native.encode_usage(trail.usage),
+            provider_info=native.encode_provider(trail, "chatStream", finish),
+        )
+        tail = frame(native.CompletionFrame(payload=payload, trace_id=trail.trace_id)) + DONE
+        trail.close(status=200, bytes_out=self._bytes_out + len(tail))
+        self._stop_beating()
+        await self._send(tail, more=False)
+
+    async def fail(self, error: Exception) -> None:
+        """An ordinary answer while the status is open, else one error frame and the end."""
+        trail = self._trail
+        problem = problem_for(error)
+        if problem.code == "INTERNAL_ERROR":
+            trail.gateway.log.error(
+                "Internal error",
+                request_id=trail.request_id,
+                trace_id=trail.call_id,
+                metadata=describe(error),
+            )
+        await self._end(problem)
+
+    async def cut(self) -> None:
+        """The client has gone: what had arrived is recorded. Or the drain's time is over: the client is told."""
+        if self._trail.gateway.drain_over:
+            await self._end(DRAINED, outcome="DRAINED")
+            return
+        try:
+            self._trail.close(status=CLOSED_STATUS, bytes_out=self._bytes_out, outcome="CLIENT_CLOSED")
+        except JournalError:
+            self._trail.gateway.metrics.count("journal_failures")
+
+    async def _end(self, problem: Problem, outcome: str = "") -> None:
+        trail = self._trail
+        status = 200 if self._started else problem.status
+        try:
+            trail.close(status=status, bytes_out=self._bytes_out, problem=problem, outcome=outcome)
+        except JournalError as error:
+            problem = problem_for(error)
+        if self._started:
+            told = problem.body(trail.call_id)
+            shown = {key: told[key] for key in ("error", "message", "retryAfterMs", "traceId") if key in told}
+            await self._send(frame(shown) + DONE, more=False)
+        else:
+            await self._consumer.send_response(
+                problem.status,
+                problem_body(problem, trail.call_id),
+                headers=problem_headers(problem, trail.call_id),
+            )
+
+    async def _send(self, data: bytes, *, more: bool = True) -> None:
+        self._bytes_out += len(data)
+        await self._consumer.send_body(data, more_body=more)
+        if more:
+            self._arm()
+
+    def _arm(self) -> None:
+        """A comment goes out whenever nothing else has for the keepalive time."""
+        if self._beat is not None:
+            self._beat.cancel()
+        seconds = self._trail.runtime.policy.keepalive_ms / 1000
+        self._beat = asyncio.get_running_loop().call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        self._beating = asyncio.ensure_future(self._send(KEEPALIVE))
+
+    def _stop_beating(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+        if self._beating is not None and not self._beating.done():
+            self._beating.cancel()

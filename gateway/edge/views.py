@@ -1,0 +1,191 @@
+"""The DRF views: chat, embed, models, health.
+
+`dispatch` runs on the event loop from end to end; DRF's own would leave it, or need an adapter that does.
+The order is DRF's and the contract's: authentication, permission, then the body, then the pipeline.
+"""
+
+from typing import Any, ClassVar, cast
+
+from django.http import HttpRequest, HttpResponse
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import BasePermission
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from clients.types import Caller
+from gateway import pipeline
+from gateway.edge import inventory, native
+from gateway.edge.front import TRAIL
+from gateway.edge.identify import identify
+from gateway.edge.respond import encode_json, retry_after
+from gateway.errors import Problem, Refusal, problem_for
+from gateway.trail import Trail
+from telemetry.health import report
+from telemetry.logs import describe
+
+
+def trail_of(request: Request) -> Trail:
+    return cast(Trail, request._request.scope[TRAIL])
+
+
+class TokenAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[Caller, str]:
+        trail = trail_of(request)
+        caller = identify(trail, request._request.scope["headers"])
+        return caller, caller.token_id
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class MethodPermission(BasePermission):
+    def has_permission(self, request: Request, view: Any) -> bool:
+        trail = trail_of(request)
+        trail.method = view.granted_as
+        pipeline.permit(request.user, view.granted_as, trail.peer)
+        return True
+
+
+class StrictJSONParser(BaseParser):
+    media_type = "application/json"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Any = None
+    ) -> native.Envelope:
+        context = parser_context or {}
+        raw: bytes = stream.read()
+        return native.decode(trail_of(context["request"]), context["view"].body, raw)
+
+
+class JSONRenderer(BaseRenderer):
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
+    ) -> bytes:
+        return encode_json(data)
+
+
+class OneMediaType(BaseContentNegotiation):
+    """JSON in, JSON out, whatever `Accept` says."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], "application/json"
+
+
+class GatewayView(APIView):
+    """Base of the views. `granted_as`: the method of contract §1 that a client must be granted."""
+
+    authentication_classes: ClassVar[Any] = (TokenAuthentication,)
+    permission_classes: ClassVar[Any] = (MethodPermission,)
+    parser_classes: ClassVar[Any] = (StrictJSONParser,)
+    renderer_classes: ClassVar[Any] = (JSONRenderer,)
+    content_negotiation_class = OneMediaType
+    throttle_classes: ClassVar[Any] = ()
+    granted_as: str
+    body: type[native.Envelope]
+
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
+        wrapped = self.initialize_request(request, *args, **kwargs)
+        self.args, self.kwargs, self.request, self.headers = args, kwargs, wrapped, {}
+        trail = trail_of(wrapped)
+        problem: Problem | None = None
+        try:
+            self.initial(wrapped, *args, **kwargs)
+            handler = getattr(self, wrapped.method.lower(), None) if wrapped.method in self.allowed else None
+            if handler is None:
+                raise self._not_allowed()
+            response = Response(await handler(wrapped, trail))
+        except Exception as error:  # the outermost edge of a call
+            problem = problem_for(error)
+            if problem.code == "INTERNAL_ERROR":
+                trail.gateway.log.error(
+                    "Internal error",
+                    request_id=trail.request_id,
+                    trace_id=trail.call_id,
+                    metadata=describe(error),
+                )
+            response = Response(problem.body(trail.call_id), status=problem.status)
+        answered = self.finalize_response(wrapped, response, *args, **kwargs)
+        return self._finish(trail, answered, problem)
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        return ("POST",) if hasattr(self, "post") else ("GET", "HEAD")
+
+    def _not_allowed(self) -> Refusal:
+        allow = ", ".join(self.allowed).encode()
+        return Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"Allow", allow),))
+
+    def _finish(self, trail: Trail, response: HttpResponse, problem: Problem | None) -> HttpResponse:
+        """Renders, and records the outcome before anything of the answer can be sent."""
+        cast(Response, response).render()
+        try:
+            trail.close(status=response.status_code, bytes_out=len(response.content), problem=problem)
+        except Exception as error:  # the record cannot be written: the answer is withheld
+            problem = problem_for(error)
+            response = HttpResponse(
+                encode_json(problem.body(trail.call_id)),
+                status=problem.status,
+                content_type="application/json",
+            )
+        _set_headers(response, trail, problem)
+        return response
+
+
+def _set_headers(response: HttpResponse, trail: Trail, problem: Problem | None) -> None:
+    response.headers["X-LLM-Caller-Call-Id"] = trail.call_id
+    if problem is None:
+        hint = native.retry_hint(trail)
+        if isinstance(hint, int):
+            response.headers["Retry-After"] = retry_after(hint).decode()
+        return
+    for name, value in problem.headers:
+        response.headers[name.decode()] = value.decode()
+    if problem.retry_after_ms is not None:
+        response.headers["Retry-After"] = retry_after(problem.retry_after_ms).decode()
+    if problem.code == "UNAUTHORIZED":
+        response.headers["WWW-Authenticate"] = "Bearer"
+
+
+class ChatView(GatewayView):
+    granted_as = "chat"
+    body = native.ChatBody
+
+    async def post(self, request: Request, trail: Trail) -> native.ChatAnswer:
+        body: native.ChatBody = request.data
+        reply = await pipeline.chat(trail, body, body.request())
+        return native.chat_answer(trail, reply)
+
+
+class EmbedView(GatewayView):
+    granted_as = "embed"
+    body = native.EmbedBody
+
+    async def post(self, request: Request, trail: Trail) -> native.EmbedAnswer:
+        body: native.EmbedBody = request.data
+        reply = await pipeline.embed(trail, body, body.request())
+        return native.embed_answer(trail, reply)
+
+
+class ModelsView(GatewayView):
+    granted_as = "models"
+
+    async def get(self, request: Request, trail: Trail) -> dict[str, Any]:
+        return inventory.models(trail, request.query_params.get("provider"))
+
+
+class HealthView(GatewayView):
+    granted_as = "getHealth"
+
+    async def get(self, request: Request, trail: Trail) -> Any:
+        return report(trail.gateway.observations.components)

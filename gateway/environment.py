@@ -1,0 +1,240 @@
+"""Every setting of the product, once: name, default, how it is read, and what it is for.
+
+The process environment wins over the file (`LLM_CALLER_ENV_FILE`, default `.env`); django-environ reads
+both, and `NAME_FILE` in place of any secret. `.env.example` and `docs/settings.md` are generated from here.
+"""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
+MIN_SECRET_LENGTH = 32
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_PLACEHOLDER = re.compile(
+    r"change[-_ ]?me|insecure|example|default|secret[-_]?key|placeholder|^(.)\1*$", re.IGNORECASE
+)
+
+
+class SettingsError(Exception):
+    """A setting is missing, unreadable or unsafe. The message names it and never shows its value."""
+
+
+class Setting(NamedTuple):
+    """`kind`: str, int, bool, list, choice or secret. `example`: what `.env.example` sets, when not the default."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    section: str
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+    example: str | None = None
+
+
+def _in(section: str, *rows: tuple[Any, ...]) -> list[Setting]:
+    return [
+        Setting(row[0], row[1], row[2], row[3], section, **(row[4] if len(row) > 4 else {})) for row in rows
+    ]
+
+
+SETTINGS: tuple[Setting, ...] = (
+    *_in(
+        "Where it listens and who may reach it",
+        ("LLM_CALLER_HOST", "str", "127.0.0.1", "Address to bind. Anything but loopback opens the service to a network."),
+        ("LLM_CALLER_PORT", "int", 4037, "Port to bind.", {"minimum": 1}),
+        ("LLM_CALLER_PUBLIC_URL", "str", "", "Where people reach it through a TLS proxy. `https://…` turns on secure cookies, HSTS and redirects; unset means plain HTTP on loopback."),
+        ("LLM_CALLER_ALLOWED_HOSTS", "list", "", "Host names that requests may name, comma-separated. Unset: localhost names, the bind address and the host of the public URL."),
+        ("LLM_CALLER_ALLOWED_NETWORKS", "list", LOOPBACK_NETWORKS, "Networks (CIDR) that may call at all; every route but /livez and /readyz."),
+        ("LLM_CALLER_TRUSTED_PROXIES", "list", "", "Networks (CIDR) of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."),
+        ("LLM_CALLER_MAX_BODY_BYTES", "int", 8_388_608, "Largest request body in bytes; more is answered 413 while it is still being read.", {"minimum": 1024}),
+        ("LLM_CALLER_DRAIN_S", "int", 30, "Seconds that calls in flight may go on after SIGTERM or Ctrl+C."),
+    ),
+    *_in(
+        "Calling providers",
+        ("LLM_CALLER_RETRY_ATTEMPTS", "int", 2, "Attempts per provider on temporary errors and provider rate limits, the first included.", {"minimum": 1}),
+        ("LLM_CALLER_CONNECT_TIMEOUT_MS", "int", 5_000, "Longest wait for a connection to a provider.", {"minimum": 1}),
+        ("LLM_CALLER_FIRST_EVENT_TIMEOUT_MS", "int", 120_000, "Longest wait for an answer's head, or a stream's first event. Local models are slow.", {"minimum": 1}),
+        ("LLM_CALLER_IDLE_TIMEOUT_MS", "int", 60_000, "Longest silence between two events of a stream.", {"minimum": 1}),
+        ("LLM_CALLER_TOTAL_TIMEOUT_MS", "int", 600_000, "Longest time for a call over all attempts.", {"minimum": 1}),
+        ("LLM_CALLER_STREAM_COMMIT_MS", "int", 10_000, "A stream without a first event by then is answered 200 and kept alive with comments.", {"minimum": 1}),
+        ("LLM_CALLER_STREAM_CHUNK_CHARS", "int", 4_000, "Longest content of one streamed delta in characters; longer ones are split.", {"minimum": 1}),
+        ("LLM_CALLER_EGRESS_ALLOW", "list", "", "Networks (CIDR) where providers may be reached beside public addresses and loopback, for example 192.168.0.0/16."),
+        ("LLM_CALLER_HEALTH_INTERVAL_S", "int", 15, "Seconds between two rounds of provider probes.", {"minimum": 1}),
+    ),
+    *_in(
+        "Limits",
+        ("LLM_CALLER_RATE_LIMIT_MAX", "int", 0, "Calls that a client may make per interval; 0 is off. A client's own limit replaces it.", {"example": "5"}),
+        ("LLM_CALLER_RATE_LIMIT_INTERVAL_MS", "int", 1_000, "The interval of that limit.", {"minimum": 1}),
+    ),
+    *_in(
+        "Logs",
+        ("LLM_CALLER_LOG_LEVEL", "choice", "info", "Least important level that is written.", {"choices": ("error", "warn", "info", "debug")}),
+        ("LLM_CALLER_LOG_FILE", "str", "", "Also write the JSON lines to this file."),
+        ("LLM_CALLER_LOG_MAX_BYTES", "int", 5_242_880, "Rotate the file before it grows past this.", {"minimum": 1024}),
+        ("LLM_CALLER_LOG_MAX_FILES", "int", 100, "Rotated files to keep, FILE.1 being the newest.", {"example": "5"}),
+        ("LLM_CALLER_LOG_DEBUG_PAYLOADS", "bool", False, "Lifts the redaction of prompts and answers in logs (never of credentials). Only for short, local debugging."),
+    ),
+    *_in(
+        "Where things are kept",
+        ("LLM_CALLER_STATE_DIR", "str", "var", "Folder for database, journal, snapshots and generated passwords."),
+        ("LLM_CALLER_CONFIG_DIR", "str", "config", "Folder of providers.json and client-registry.json."),
+        ("LLM_CALLER_ENV_FILE", "str", ".env", "The file these settings are read from; only the process environment can name it."),
+        ("DATABASE_URL", "str", "", "Database, for example postgres://user:password@host/name. Unset: SQLite in the state folder."),
+        ("REDIS_URL", "str", "", "Reserved for state shared by several hosts; not needed by one."),
+    ),
+    *_in(
+        "Secrets (made at first start when missing; each can be given as NAME_FILE instead)",
+        ("DJANGO_SECRET_KEY", "secret", "", "Signs sessions and forms of the admin."),
+        ("LLM_CALLER_TOKEN_PEPPERS", "secret", "", "Keys for the digests of client tokens, comma-separated, newest first. Tokens stored under a key that is gone stop working."),
+        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials kept in the database, comma-separated, newest first."),
+    ),
+    *_in(
+        "Provider credentials (read by the providers that name them)",
+        ("OPENAI_API_KEY", "secret", "", "Default credential of providers of kind openai."),
+        ("ANTHROPIC_API_KEY", "secret", "", "Default credential of providers of kind anthropic."),
+    ),
+)  # fmt: skip
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+GENERATED = ("DJANGO_SECRET_KEY", "LLM_CALLER_TOKEN_PEPPERS", "LLM_CALLER_ENCRYPTION_KEYS")
+
+
+class Environment:
+    """Typed access by name. Raises `SettingsError` for what cannot be read."""
+
+    def __init__(self) -> None:
+        self._env = environ.FileAwareEnv()
+        path = env_file()
+        if path.exists():
+            environ.Env.read_env(str(path), overwrite=False)
+
+    def __getitem__(self, name: str) -> Any:
+        setting = BY_NAME[name]
+        try:
+            return self._read(setting)
+        except OSError:
+            raise SettingsError(f"{name}_FILE names a file that cannot be read") from None
+        except (ValueError, environ.ImproperlyConfigured):
+            raise SettingsError(f"{name} is not {_expected(setting)}") from None
+
+    def _read(self, setting: Setting) -> Any:
+        text = self._env.str(setting.name, default="").strip()
+        if text == "":
+            return (
+                [] if setting.kind == "list" and not setting.default else _convert(setting, setting.default)
+            )
+        return _convert(setting, text)
+
+    def secret_list(self, name: str) -> list[str]:
+        """The keys of a secret that is a list. Raises `SettingsError` when one is missing or unsafe."""
+        keys = [part.strip() for part in str(self[name]).split(",") if part.strip()]
+        if not keys:
+            raise SettingsError(f"{name} is not set; ./uat/start_server.sh makes one at first start")
+        for key in keys:
+            if len(key) < MIN_SECRET_LENGTH or _PLACEHOLDER.search(key):
+                raise SettingsError(f"{name} is a placeholder or shorter than {MIN_SECRET_LENGTH} characters")
+        return keys
+
+    def folder(self, name: str) -> Path:
+        """Relative folders are below the checkout."""
+        return BASE_DIR / str(self[name])
+
+
+def _convert(setting: Setting, value: Any) -> Any:
+    if setting.kind == "int":
+        number = int(value)
+        if number < setting.minimum:
+            raise ValueError
+        return number
+    if setting.kind == "bool":
+        if isinstance(value, bool):
+            return value
+        if value.lower() not in _BOOLEANS:
+            raise ValueError
+        return _BOOLEANS[value.lower()]
+    if setting.kind == "list":
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if setting.kind == "choice" and value not in setting.choices:
+        raise ValueError
+    return value
+
+
+def _expected(setting: Setting) -> str:
+    if setting.kind == "int":
+        return f"a whole number of at least {setting.minimum}"
+    if setting.kind == "choice":
+        return "one of " + ", ".join(setting.choices)
+    return {"bool": "true or false"}.get(setting.kind, "readable")
+
+
+def env_file() -> Path:
+    return BASE_DIR / (os.environ.get("LLM_CALLER_ENV_FILE") or ".env")
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def missing_secrets(present: Iterable[str]) -> list[str]:
+    """The generated secrets that neither `present` nor the process environment has."""
+    have = set(present)
+    return [
+        name
+        for name in GENERATED
+        if name not in have and not os.environ.get(name) and not os.environ.get(f"{name}_FILE")
+    ]
+
+
+def render_example() -> str:
+    """The text of `.env.example`: every setting with its help, commented out unless the example sets it."""
+    lines = [
+        "# LLM Caller's settings. Copied to .env at first start; the process environment wins over the file."
+    ]
+    section = ""
+    for setting in SETTINGS:
+        if setting.section != section:
+            section = setting.section
+            lines += ["", f"## {section}", ""]
+        lines.append(f"# {setting.help}")
+        if setting.example is not None:
+            lines.append(f"{setting.name}={setting.example}")
+        else:
+            lines.append(f"# {setting.name}={_shown(setting.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def render_docs() -> str:
+    """The text of `docs/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated from `gateway/environment.py` by `manage.py write_docs`; do not edit.",
+        "",
+    ]
+    lines += [
+        "The process environment wins over the file `.env` (`LLM_CALLER_ENV_FILE`). Every secret can be given as",
+        "`NAME_FILE`, the path of a file that holds it. A setting that cannot be read, or is unsafe, stops the start",
+        "with exit code 2 and a message that names it.",
+    ]
+    section = ""
+    for setting in SETTINGS:
+        if setting.section != section:
+            section = setting.section
+            lines += ["", f"## {section}", "", "| name | default | meaning |", "|---|---|---|"]
+        default = f"`{_shown(setting.default)}`" if _shown(setting.default) else "unset"
+        extra = f" One of {', '.join(setting.choices)}." if setting.choices else ""
+        example = f" The example sets {setting.example}." if setting.example is not None else ""
+        lines.append(f"| `{setting.name}` | {default} | {setting.help}{extra}{example} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: Any) -> str:
+    return json.dumps(default) if isinstance(default, bool) else str(default)

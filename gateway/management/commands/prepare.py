@@ -1,0 +1,107 @@
+"""`manage.py prepare`: everything between an installed checkout and a server that can start. Safe to repeat."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from clients.loader import is_known, issue
+from clients.types import METHODS
+from gateway import envfile
+from gateway.attribution import attributed
+from gateway.configfile import FILES, ImportRefused, drift, import_files, peppers
+from gateway.environment import BASE_DIR, env_file
+
+UAT_CLIENT = "uat"
+PASSWORD_FILE = "admin-password.txt"
+
+
+class Command(BaseCommand):
+    help = (
+        "Migrates, collects static files, makes an admin user when there is none, imports configuration files that "
+        "changed, and issues a token for the UAT client. Hints go to stderr."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--no-uat-token", action="store_true", help="issue no token for the client uat")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        Path(settings.STATE_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
+        call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
+        call_command("collectstatic", interactive=False, verbosity=0, stdout=self.stderr)
+        self._copy_examples()
+        self._make_admin()
+        self._import_changed()
+        if not options["no_uat_token"]:
+            self._issue_uat_token()
+
+    def _copy_examples(self) -> None:
+        """Only files that are missing; what is there is the operator's."""
+        for name in FILES:
+            target: Path = settings.CONFIG_DIR / name
+            if target.exists():
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            example = BASE_DIR / "config" / name.replace(".json", ".example.json")
+            with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(example.read_bytes())
+            self._hint(f"Copied {example.name} to {target}")
+
+    def _make_admin(self) -> None:
+        users = get_user_model().objects
+        if users.filter(is_superuser=True).exists():
+            return
+        name = os.environ.get("DJANGO_SUPERUSER_USERNAME") or "admin"
+        password = os.environ.get("DJANGO_SUPERUSER_PASSWORD")
+        if not password:
+            password = secrets.token_urlsafe(18)
+            path = Path(settings.STATE_DIR) / PASSWORD_FILE
+            path.unlink(missing_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(password + "\n")
+            self._hint(f"Made the admin user {name!r}; its password is in {path}")
+        users.create_superuser(name, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), password)
+
+    def _import_changed(self) -> None:
+        """A file that alone has changed is imported; if both sides changed, the database stands (contract §3)."""
+        for name in FILES:
+            path: Path = settings.CONFIG_DIR / name
+            found = drift(name, path)
+            if found is None or not found.file_changed:
+                continue
+            if found.database_changed:
+                self._hint(
+                    f"warning: {path} and the database both changed; the database stands. To take the file: "
+                    f"manage.py import_config; to write the database over it: manage.py export_config"
+                )
+                continue
+            try:
+                outcome = import_files({name: path}, author="start")
+            except ImportRefused as refused:
+                listed = "\n".join(str(problem) for problem in refused.problems)
+                raise CommandError(f"{listed}\n{name} was not imported", returncode=2) from None
+            for warning in outcome.warnings:
+                self._hint(f"warning: {warning}")
+            self._hint(f"Imported {path}")
+
+    def _issue_uat_token(self) -> None:
+        """Into the environment file, so that `uat/run_uat.py` finds it; anew when it is no longer known."""
+        present = os.environ.get("UAT_CLIENT_TOKEN")
+        if present:
+            if not is_known(present, peppers()):
+                self._hint("warning: UAT_CLIENT_TOKEN is set but no client has this token; run_uat.py will be refused")
+            return
+        with transaction.atomic(), attributed("start", "token for the UAT client"):
+            minted = issue(UAT_CLIENT, METHODS, peppers()[0])
+            envfile.add(env_file(), "UAT_CLIENT_TOKEN", minted.text)
+        self._hint(f"Issued a token for the client {UAT_CLIENT!r} as UAT_CLIENT_TOKEN in {env_file()}")
+
+    def _hint(self, text: str) -> None:
+        self.stderr.write(text)

@@ -1,0 +1,60 @@
+"""`manage.py serve`: the hardened Daphne in the foreground, JSON lines on stdout."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from gateway.checks import startup_problems
+from telemetry.logs import LEVELS, Redactor, RotatingFile, log
+
+
+class Command(BaseCommand):
+    help = "Runs the gateway in the foreground until SIGTERM or Ctrl+C, then drains and stops."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._refuse_unsafe()
+        start_log()
+        # Imported here: the reactor is installed on import, and only a server wants one.
+        from gateway.asgi import application
+        from gateway.server import GatewayServer
+
+        server = GatewayServer(
+            application,
+            application.front,
+            host=settings.HOST,
+            port=settings.PORT,
+            max_body_bytes=settings.ENVIRONMENT["LLM_CALLER_MAX_BODY_BYTES"],
+            drain_s=settings.ENVIRONMENT["LLM_CALLER_DRAIN_S"],
+        )
+        code = server.run()
+        log.stop()
+        sys.exit(code)
+
+    def _refuse_unsafe(self) -> None:
+        try:
+            problems = startup_problems()
+        except DatabaseError as error:
+            message = "The database is not ready; run `manage.py migrate` or ./uat/start_server.sh"
+            raise CommandError(f"{message} ({type(error).__name__})", returncode=2) from None
+        if problems:
+            raise CommandError("\n".join(problems), returncode=2)
+
+
+def start_log() -> None:
+    env = settings.ENVIRONMENT
+    path = env["LLM_CALLER_LOG_FILE"]
+    file = None
+    if path:
+        file = RotatingFile(
+            Path(path), max_bytes=env["LLM_CALLER_LOG_MAX_BYTES"], max_files=env["LLM_CALLER_LOG_MAX_FILES"]
+        )
+    lifted = env["LLM_CALLER_LOG_DEBUG_PAYLOADS"]
+    level = env["LLM_CALLER_LOG_LEVEL"]
+    log.start(level=level, redactor=Redactor(payloads=not lifted), file=file)
+    if lifted and LEVELS[level] >= LEVELS["warn"]:
+        log.warn("LLM_CALLER_LOG_DEBUG_PAYLOADS is on: prompts and answers are not redacted in logs")

@@ -1,0 +1,40 @@
+"""`manage.py write_journal`: the writer beside the server, from the journal into the record."""
+
+import select
+import signal
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from clients.loader import note_use
+from gateway.process import journal_folder
+from telemetry.writer import Writer, WriterLock, run
+
+
+class Command(BaseCommand):
+    help = "Moves the journal into the database. The server starts this by itself."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--until-eof", action="store_true", help="go on until standard input closes")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        folder = journal_folder()
+        lock = WriterLock(folder)
+        writer = Writer(folder, note_use)
+        if not options["until_eof"]:
+            run(writer, lock, lambda _: True)
+            return
+        # The server's end of the pipe tells when to stop, so that nothing is left unwritten.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        run(writer, lock, _closed)
+
+
+def _closed(seconds: float) -> bool:
+    """Waits up to `seconds` and tells whether standard input has been closed."""
+    ready, _, _ = select.select([sys.stdin], [], [], seconds)
+    if not ready:
+        return False
+    return not sys.stdin.buffer.raw.read(4096)

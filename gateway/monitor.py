@@ -1,0 +1,178 @@
+"""The background rounds of one process: probes of all providers in parallel, and the health of its parts.
+
+Probes list models, so they cost no tokens. `/health` and routing read the last results, whatever is going on.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from gateway.runtime import Gateway, Observations
+from gateway.writer_process import WriterProcess
+from providers.adapters import ADAPTERS
+from providers.attempt import discover
+from providers.catalog import Observation
+from providers.errors import UpstreamError
+from providers.types import CAPABILITIES, Provider
+from telemetry.health import Component, Coverage, Status, timestamp
+
+PROBE_TIMEOUT_MS = 5_000
+FAILED: dict[str, str] = {
+    "UPSTREAM_UNREACHABLE": "The provider cannot be reached; is it running, and is its base URL right?",
+    "UPSTREAM_DNS_FAILURE": "The host name of the base URL cannot be resolved",
+    "UPSTREAM_TLS_FAILURE": "The TLS connection failed; is the certificate trusted?",
+    "UPSTREAM_DISCONNECTED": "The provider closed the connection without an answer",
+    "CONNECT_TIMEOUT": "No connection in time",
+    "FIRST_EVENT_TIMEOUT": f"No answer within {PROBE_TIMEOUT_MS // 1000} s",
+    "IDLE_TIMEOUT": f"No complete answer within {PROBE_TIMEOUT_MS // 1000} s",
+    "TOTAL_TIMEOUT": f"No complete answer within {PROBE_TIMEOUT_MS // 1000} s",
+    "EGRESS_REFUSED": "The address is not allowed; see LLM_CALLER_EGRESS_ALLOW",
+    "BASE_URL_INVALID": "The base URL is not valid",
+}
+
+
+class Monitor:
+    """`on_models`: told of each provider's discovered models when they changed."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        interval_s: float,
+        writer: WriterProcess,
+        database: Callable[[], tuple[bool, str]],
+        on_models: Callable[[str, tuple[str, ...]], None],
+    ) -> None:
+        self._gateway, self._interval_s = gateway, interval_s
+        self._writer, self._database, self._on_models = writer, database, on_models
+        self._seen: dict[str, Observation] = {}
+        self._wake = asyncio.Event()
+        self._lag = 0.0
+
+    def wake(self) -> None:
+        """The configuration changed: look at once."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            await self._round()
+            due = loop.time() + self._interval_s
+            try:
+                async with asyncio.timeout(self._interval_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._lag = max(loop.time() - due, 0.0)
+
+    async def _round(self) -> None:
+        providers = self._gateway.runtime.catalog.enabled()
+        results = await asyncio.gather(*(self._probe(provider) for provider in providers))
+        before = self._seen
+        self._seen = {p.name: seen for p, seen in zip(providers, results, strict=True)}
+        for name, seen in self._seen.items():
+            if seen.models and (name not in before or before[name].models != seen.models):
+                self._on_models(name, seen.models)
+            self._log_change(name, before.get(name), seen)
+        self.publish()
+
+    def publish(self) -> None:
+        """Makes what was seen last what everybody reads."""
+        self._gateway.observations = Observations(
+            providers=self._seen, components=self._components(), complete=True
+        )
+
+    def _log_change(self, name: str, before: Observation | None, seen: Observation) -> None:
+        if before is None or before.status != seen.status:
+            level = "info" if seen.status == "ok" else "warn"
+            self._gateway.log.write(
+                level,  # type: ignore[arg-type]
+                "Provider health changed",
+                metadata={"provider": name, "status": seen.status, "details": seen.detail or None},
+            )
+
+    async def _probe(self, provider: Provider) -> Observation:
+        now = time.time()
+        if provider.kind not in ADAPTERS:
+            return Observation(status="failed", at=now, detail=f"Unknown kind {provider.kind}")
+        if provider.credential_missing is not None:
+            detail = provider.credential_missing
+            return Observation(status="degraded", at=now, detail=detail[:1].upper() + detail[1:])
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_MS / 1000):
+                models = await discover(
+                    self._gateway.providers.transport, provider, timeout_ms=PROBE_TIMEOUT_MS
+                )
+        except UpstreamError as error:
+            return _unwell(error)
+        except TimeoutError:
+            return Observation(status="failed", at=now, detail=FAILED["TOTAL_TIMEOUT"])
+        if not models:
+            return Observation(status="degraded", at=now, detail="The provider lists no models")
+        return Observation(status="ok", at=now, models=models)
+
+    def _components(self) -> tuple[Component, ...]:
+        now = timestamp()
+        database_ok, database_detail = self._database()
+        audit_status, audit_detail = self._writer.health()
+        own = (
+            Component(name="transport", status=self._transport(), timestamp=now),
+            self._orchestrator(now),
+            Component(name="audit", status=audit_status, timestamp=now, details=audit_detail),
+            Component(
+                name="database",
+                status="ok" if database_ok else "failed",
+                timestamp=now,
+                details=database_detail or None,
+            ),
+        )
+        providers = self._gateway.runtime.catalog.enabled()
+        return own + tuple(_provider(p, self._seen[p.name]) for p in providers if p.name in self._seen)
+
+    def _transport(self) -> Status:
+        """Whether the event loop keeps time: it serves every call."""
+        return "ok" if self._lag < 1 else "degraded"
+
+    def _orchestrator(self, now: str) -> Component:
+        """Whether each capability that somebody declares has somebody well to answer it."""
+        providers = self._gateway.runtime.catalog.enabled()
+        if not providers:
+            return Component(
+                name="orchestrator", status="degraded", timestamp=now, details="No provider is enabled"
+            )
+        uncovered = [
+            capability
+            for capability in CAPABILITIES
+            if (able := [p for p in providers if capability in p.capabilities])
+            and all(self._seen[p.name].status == "failed" for p in able if p.name in self._seen)
+        ]
+        details = f"No provider is reachable for {', '.join(uncovered)}" if uncovered else None
+        return Component(
+            name="orchestrator", status="degraded" if uncovered else "ok", timestamp=now, details=details
+        )
+
+
+def _unwell(error: UpstreamError) -> Observation:
+    now = time.time()
+    if error.status is not None:
+        words = {"AUTH": "refused the credential", "RATE_LIMIT": "limits the rate of requests"}
+        detail = f"The provider {words.get(error.classification, 'answered')} (status {error.status})"
+        return Observation(status="degraded", at=now, detail=detail)
+    if error.reason in FAILED:
+        return Observation(status="failed", at=now, detail=FAILED[error.reason])
+    return Observation(status="degraded", at=now, detail="The list of models could not be read")
+
+
+def _provider(provider: Provider, seen: Observation) -> Component:
+    return Component(
+        name=f"provider:{provider.name}",
+        status=seen.status,
+        timestamp=timestamp(seen.at),
+        details=seen.detail or None,
+        capability_coverage=tuple(
+            Coverage(capability, seen.status)
+            for capability in CAPABILITIES
+            if capability in provider.capabilities
+        ),
+    )

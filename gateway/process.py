@@ -1,0 +1,115 @@
+"""One running process: everything that is opened at start and closed on drain, in order."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from django.conf import settings
+
+from gateway.configfile import egress
+from gateway.edge.front import Front
+from gateway.monitor import Monitor
+from gateway.reload import Watcher, build_policy, load_runtime
+from gateway.runtime import Gateway, Runtime
+from gateway.writer_process import WriterProcess
+from providers.attempt import Caller
+from providers.loader import remember_discovered
+from providers.transport import open_transport
+from telemetry.journal import Journal
+from telemetry.logs import log
+from telemetry.metrics import METRICS, write_snapshot
+
+
+def journal_folder() -> Path:
+    return Path(settings.STATE_DIR) / "journal"
+
+
+class Process:
+    """`start` sets `front.gateway`; from then on calls are served."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._background: list[asyncio.Task[None]] = []
+        self._writer = WriterProcess(journal_folder())
+        self._watcher: Watcher | None = None
+        self._gateway: Gateway | None = None
+        self._monitor: Monitor | None = None
+
+    async def start(self) -> None:
+        """Raises `SettingsError`, `JournalError` or a database error; then nothing was left open."""
+        loop = asyncio.get_running_loop()
+        runtime = await loop.run_in_executor(None, _load)
+        gateway = Gateway(
+            runtime=runtime,
+            providers=Caller(open_transport(egress())),
+            journal=Journal(journal_folder()),
+            metrics=METRICS,
+            log=log,
+        )
+        self._gateway = gateway
+        watcher = self._watcher = Watcher(runtime, lambda new: loop.call_soon_threadsafe(self._swap, new))
+        self._monitor = Monitor(
+            gateway,
+            interval_s=settings.ENVIRONMENT["LLM_CALLER_HEALTH_INTERVAL_S"],
+            writer=self._writer,
+            database=lambda: (watcher.database_ok, watcher.database_detail),
+            on_models=lambda name, models: watcher.soon(lambda: remember_discovered(name, models)),
+        )
+        self._writer.start()
+        watcher.start()
+        self._background = [
+            asyncio.ensure_future(self._monitor.run()),
+            asyncio.ensure_future(self._housekeeping(self._monitor)),
+        ]
+        self._front.gateway = gateway
+
+    def _swap(self, runtime: Runtime) -> None:
+        assert self._gateway is not None, "set before the watcher starts"
+        assert self._monitor is not None, "set before the watcher starts"
+        self._gateway.runtime = runtime
+        self._monitor.wake()
+
+    async def _housekeeping(self, monitor: Monitor) -> None:
+        """Every second: supervise the writer, tell how the parts are, write the metrics' snapshot."""
+        loop = asyncio.get_running_loop()
+        folder = Path(settings.STATE_DIR)
+        while True:
+            await asyncio.sleep(1)
+            self._writer.supervise()
+            if self._gateway is not None and self._gateway.observations.complete:
+                monitor.publish()
+            try:
+                await loop.run_in_executor(None, write_snapshot, folder)
+            except OSError as error:
+                log.warn("The metrics' snapshot cannot be written", metadata={"error": error.strerror})
+
+    async def stop(self) -> None:
+        """After the drain: background work, connections to providers, the journal and its writer."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        if self._watcher is not None:
+            await loop.run_in_executor(None, self._watcher.stop)
+        if self._gateway is not None:
+            await self._gateway.providers.transport.close()
+            self._gateway.journal.close()
+            await loop.run_in_executor(None, _write_last_snapshot, Path(settings.STATE_DIR))
+        await loop.run_in_executor(None, self._writer.stop)
+
+
+def _load() -> Runtime:
+    from django.db import connection
+
+    os.makedirs(settings.STATE_DIR, mode=0o700, exist_ok=True)
+    try:
+        return load_runtime(build_policy())
+    finally:
+        connection.close()
+
+
+def _write_last_snapshot(folder: Path) -> None:
+    try:
+        write_snapshot(folder)
+    except OSError as error:
+        log.warn("The metrics' snapshot cannot be written", metadata={"error": error.strerror})

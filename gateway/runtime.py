@@ -1,0 +1,94 @@
+"""What the request path knows: a frozen `Runtime` of configuration, and the `Gateway` that holds the live parts."""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+
+import msgspec
+
+from clients.directory import Directory
+from clients.limits import FailureGuard, Limiter
+from clients.types import RateLimit
+from providers.attempt import Caller as ProviderCaller
+from providers.catalog import Catalog, Observation
+from telemetry.health import Component
+from telemetry.journal import Journal
+from telemetry.logs import JsonLog
+from telemetry.metrics import Metrics
+
+Network = IPv4Network | IPv6Network
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that the request path needs, read once at start. Times in ms, sizes in bytes."""
+
+    retry_attempts: int
+    rate_limit: RateLimit | None
+    stream_chunk_chars: int
+    stream_commit_ms: int
+    max_body_bytes: int
+    allowed_hosts: frozenset[str]
+    allowed_networks: tuple[Network, ...]
+    trusted_proxies: tuple[Network, ...]
+    loopback_only: bool
+    keepalive_ms: int = 15_000
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of the configuration. A call keeps the Runtime that it began with."""
+
+    version: int
+    catalog: Catalog
+    directory: Directory
+    policy: Policy
+
+
+class Observations(msgspec.Struct, frozen=True, kw_only=True):
+    """What the background has seen last. `complete`: the first round of probes is over."""
+
+    providers: Mapping[str, Observation] = {}
+    components: tuple[Component, ...] = ()
+    complete: bool = False
+
+
+class Gateway:
+    """The live parts of one process. The event loop is its only user, but for `runtime` and `observations`:
+    those are single references, replaced whole by whoever built the new one."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        providers: ProviderCaller,
+        journal: Journal,
+        metrics: Metrics,
+        log: JsonLog,
+    ) -> None:
+        self.runtime = runtime
+        self.observations = Observations()
+        self.providers = providers
+        self.journal = journal
+        self.metrics = metrics
+        self.log = log
+        self.limiter = Limiter()
+        self.failures = FailureGuard()
+        self.running: set[asyncio.Task[object]] = set()
+        self.draining = False
+        self.drain_over = False
+
+    def cut(self) -> None:
+        """The drain's time is over: what still runs ends with outcome DRAINED."""
+        self.drain_over = True
+        for task in self.running:
+            task.cancel()
+
+
+def new_call_id() -> str:
+    """A UUIDv7 (RFC 9562 §5.7): sortable by time, unique without coordination."""
+    stamp = time.time_ns() // 1_000_000
+    noise = int.from_bytes(os.urandom(10))
+    value = stamp << 80 | 0x7 << 76 | (noise >> 68) << 64 | 0b10 << 62 | noise & ((1 << 62) - 1)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,226 @@
+"""What happened to one call: the one mutable thing on the request path, closed exactly once."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from clients.limits import Reservation
+from clients.types import Caller
+from gateway.errors import Problem
+from gateway.runtime import Gateway, new_call_id
+from gateway.sanitise import Sanitised
+from providers.attempt import Run
+from providers.routing import Plan
+from providers.types import UNREPORTED, FinishReason, Target, Usage
+from telemetry.types import CallRecord, Intent
+
+_encode = msgspec.json.Encoder().encode
+DISPATCH_FAILED = {
+    "chat": "Chat dispatch failed",
+    "chatStream": "Stream dispatch failed",
+    "embed": "Embed dispatch failed",
+}
+COMPLETED = {
+    "chat": "chat request completed",
+    "chatStream": "chatStream completed",
+    "embed": "embed request completed",
+}
+QUIET = frozenset({"models", "getHealth"})
+CLIENT_ERRORS = frozenset({"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "CLIENT_CLOSED"})
+
+
+class Trail:
+    """Made at accept. `started`: monotonic seconds; `started_at`: epoch seconds; `peer`: the caller's address."""
+
+    __slots__ = (
+        "bytes_in",
+        "call_id",
+        "caller",
+        "claimed_tool",
+        "closed",
+        "finish_reason",
+        "first_event_ms",
+        "gateway",
+        "method",
+        "peer",
+        "provider_trace_id",
+        "request_id",
+        "reservation",
+        "run",
+        "runtime",
+        "sanitised",
+        "started",
+        "started_at",
+        "strategy",
+        "target",
+        "usage",
+    )
+
+    def __init__(self, gateway: Gateway, peer: str) -> None:
+        self.gateway = gateway
+        self.runtime = gateway.runtime
+        self.call_id = new_call_id()
+        self.started = time.monotonic()
+        self.started_at = time.time()
+        self.peer = peer
+        self.method = ""
+        self.request_id = ""
+        self.claimed_tool = ""
+        self.caller: Caller | None = None
+        self.reservation: Reservation | None = None
+        self.run = Run(retry_attempts=self.runtime.policy.retry_attempts, started=self.started)
+        self.target: Target | None = None
+        self.strategy = ""
+        self.provider_trace_id: str | None = None
+        self.usage: Usage = UNREPORTED
+        self.finish_reason: FinishReason | None = None
+        self.first_event_ms: int | None = None
+        self.sanitised: dict[str, int] = {}
+        self.bytes_in = 0
+        self.closed = False
+
+    @property
+    def trace_id(self) -> str:
+        """The provider's id when it gave one, else the call id."""
+        return self.provider_trace_id or self.call_id
+
+    def elapsed_ms(self) -> float:
+        return (time.monotonic() - self.started) * 1000
+
+    def answered(self, plan: Plan, target: Target) -> None:
+        self.target = target
+        self.strategy = plan.strategy(target, self.run.failed())
+
+    def note_sanitised(self, result: Sanitised) -> None:
+        """Counts, and warns with the contract's words, what was done to an event."""
+        for key, count, message in (
+            ("removed", result.removed, "Stream payload sanitized"),
+            ("dropped", result.dropped, "Stream payload dropped (non-text content)"),
+            ("split", result.split, "Stream payload split"),
+        ):
+            if count:
+                self.sanitised[key] = self.sanitised.get(key, 0) + count
+                self.gateway.metrics.count(f"stream_payload_{key}", count)
+                self.gateway.log.warn(
+                    message,
+                    request_id=self.request_id,
+                    trace_id=self.trace_id,
+                    metadata={"callId": self.call_id, "provider": self.target and self.target.provider.name},
+                )
+
+    def intent(self) -> Intent:
+        assert self.caller is not None, "only identified calls are recorded"
+        return Intent(
+            call_id=self.call_id,
+            request_id=self.request_id,
+            tool_id=self.caller.client.tool_id,
+            token_id=self.caller.token_id,
+            method=self.method,
+            peer=self.peer,
+            started_at=self.started_at,
+            config_version=self.runtime.version,
+            claimed_tool=self.claimed_tool,
+            bytes_in=self.bytes_in,
+        )
+
+    def close(
+        self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
+    ) -> None:
+        """Counts, records and logs the end of the call. Raises `JournalError` when it cannot be recorded.
+
+        `outcome`: only where no problem names it (`CLIENT_CLOSED`). Calls without a caller are only counted.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        outcome = outcome or (problem.code if problem else "ok")
+        duration = self.elapsed_ms()
+        attempts = self.run.attempts
+        if self.caller is None:
+            self.gateway.metrics.count(f"refused_{outcome.lower()}")
+            return
+        self.gateway.metrics.observe_call(
+            self.method or "unknown",
+            outcome=outcome,
+            duration_ms=duration,
+            attempts=len(attempts),
+            provider=attempts[-1].provider if attempts else "",
+        )
+        self._log(outcome, problem, duration)
+        self.gateway.journal.outcome(self._record(outcome, status, problem, round(duration), bytes_out))
+
+    def _record(
+        self, outcome: str, status: int, problem: Problem | None, duration_ms: int, bytes_out: int
+    ) -> CallRecord:
+        caller, attempts = self.caller, self.run.attempts
+        assert caller is not None, "only identified calls are recorded"
+        last = attempts[-1] if attempts else None
+        return CallRecord(
+            call_id=self.call_id,
+            request_id=self.request_id,
+            trace_id=self.trace_id,
+            tool_id=caller.client.tool_id,
+            token_id=caller.token_id,
+            claimed_tool=self.claimed_tool,
+            method=self.method,
+            peer=self.peer,
+            provider=last.provider if last else "",
+            model=last.model if last else "",
+            strategy=self.strategy,
+            reason=(problem.reason or "") if problem else "",
+            attempts=tuple(msgspec.Raw(_encode(attempt)) for attempt in attempts),
+            outcome=outcome,
+            status=status,
+            started_at=self.started_at,
+            first_event_ms=self.first_event_ms,
+            duration_ms=duration_ms,
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            bytes_in=self.bytes_in,
+            bytes_out=bytes_out,
+            sanitised=self.sanitised,
+            config_version=self.runtime.version,
+        )
+
+    def _log(self, outcome: str, problem: Problem | None, duration_ms: float) -> None:
+        log = self.gateway.log
+        metadata = self._metadata(outcome, problem, duration_ms)
+        if outcome == "ok":
+            level, message = "info", COMPLETED.get(self.method, f"{self.method} request completed")
+            if self.method in QUIET:
+                level = "debug"
+        elif outcome == "RATE_LIMIT" and not self.run.attempts:
+            level, message = "warn", "Rate limit exceeded"
+        elif outcome in CLIENT_ERRORS:
+            level, message = "warn", f"{self.method} request refused"
+            if outcome == "CLIENT_CLOSED":
+                level, message = "info", f"{self.method} closed by the client"
+        else:
+            level, message = "error", DISPATCH_FAILED.get(self.method, f"{self.method} failed")
+        log.write(level, message, request_id=self.request_id, trace_id=self.trace_id, metadata=metadata)  # type: ignore[arg-type]
+
+    def _metadata(self, outcome: str, problem: Problem | None, duration_ms: float) -> dict[str, Any]:
+        caller, attempts = self.caller, self.run.attempts
+        assert caller is not None, "only identified calls are logged"
+        metadata: dict[str, Any] = {
+            "callId": self.call_id,
+            "toolId": caller.client.tool_id,
+            "callerTool": self.claimed_tool,
+            "method": self.method,
+            "provider": attempts[-1].provider if attempts else None,
+            "model": attempts[-1].model if attempts else None,
+            "strategy": self.strategy or None,
+            "retries": max(len(attempts) - 1, 0),
+            "durationMs": round(duration_ms, 1),
+        }
+        if problem is not None:
+            metadata |= {"code": outcome, "reason": problem.reason, "retryAfterMs": problem.retry_after_ms}
+        if self.reservation is not None:
+            metadata["rateLimit"] = {
+                "limit": self.reservation.limit,
+                "remaining": self.reservation.remaining,
+            }
+            if not self.reservation.granted:
+                metadata["tokenHash"] = caller.token_hash
+        return metadata

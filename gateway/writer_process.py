@@ -1,0 +1,65 @@
+"""The journal's writer as a process beside the server, so that it takes nothing from the event loop.
+
+It lives as long as the pipe from the server is open, then writes what is left and ends. A writer that dies
+is started again; the journal waits meanwhile.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from telemetry.health import Status
+from telemetry.logs import log
+
+RESTART_AFTER_S = 1.0
+BACKLOG_BYTES = 64 * 1024 * 1024
+
+
+class WriterProcess:
+    def __init__(self, journal_folder: Path) -> None:
+        self._folder = journal_folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+        manage = Path(__file__).resolve().parent.parent / "manage.py"
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
+            [sys.executable, str(manage), "write_journal", "--until-eof"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            # Ctrl+C in a terminal goes to the whole foreground group; the writer ends when the server has.
+            start_new_session=True,
+            env=os.environ,
+        )
+
+    def supervise(self) -> None:
+        """Called every second: starts a writer that died again."""
+        process = self._process
+        if process is None or process.poll() is None or time.monotonic() - self._started < RESTART_AFTER_S:
+            return
+        log.warn("The journal's writer ended and is started again", metadata={"exitCode": process.returncode})
+        self.start()
+
+    def health(self) -> tuple[Status, str | None]:
+        if self._process is None or self._process.poll() is not None:
+            return "degraded", "The journal's writer is not running"
+        backlog = sum(path.stat().st_size for path in self._folder.glob("*.spool") if path.exists())
+        if backlog > BACKLOG_BYTES:
+            return "degraded", f"{backlog // (1024 * 1024)} MiB of the journal wait for the database"
+        return "ok", None
+
+    def stop(self, timeout_s: float = 10) -> None:
+        """Closes the pipe and waits until what is in the journal has been written."""
+        if self._process is None:
+            return
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            # It goes on by itself and ends when it is done; the journal is safe on disk.
+            log.warn("The journal's writer is still busy")
+        self._process = None

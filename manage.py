@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+"""Entry point of the commands: `manage.py …` in a checkout, `llm-caller …` when installed."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
+    from gateway.environment import SettingsError
+
+    try:
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(sys.argv)
+    except SettingsError as error:
+        print(f"llm-caller: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""What an adapter is: class facts and pure translations. No I/O happens here.
+
+The admin's choices, the table in the docs and the test matrix are derived from the class facts.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Any, ClassVar, TypeVar, cast
+
+import httpx
+import msgspec
+
+from providers.errors import UpstreamError
+from providers.types import (
+    ChatReply,
+    ChatRequest,
+    EmbedReply,
+    EmbedRequest,
+    Event,
+    Provider,
+    Target,
+    Usage,
+)
+
+MAX_RETRY_AFTER_MS = 60_000
+MAX_MODELS = 10_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+T = TypeVar("T")
+
+
+class EventReader:
+    """Turns one server-sent event of a provider's stream into an `Event`. May keep state for one stream."""
+
+    def read(self, name: str, data: bytes) -> Event | None:
+        """Raises `UpstreamError` for an error event or one of the wrong shape."""
+        raise UnsupportedError
+
+
+class UnsupportedError(Exception):
+    """An adapter was asked for a capability that its kind does not declare: a defect of the planner."""
+
+
+class Adapter:
+    """One kind of provider. Stateless: one instance serves every provider of its kind."""
+
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    capabilities: ClassVar[frozenset[str]]
+    default_base_url: ClassVar[str | None] = None
+    default_key_env: ClassVar[str | None] = None
+    description: ClassVar[str] = ""
+
+    def unsupported(self, request: ChatRequest | EmbedRequest) -> str | None:
+        """The JSON path of the first field that this kind cannot honour."""
+        return None
+
+    def build_chat(self, request: ChatRequest, target: Target, *, stream: bool) -> httpx.Request:
+        raise UnsupportedError
+
+    def read_chat(self, body: bytes) -> ChatReply:
+        raise UnsupportedError
+
+    def events(self) -> EventReader:
+        raise UnsupportedError
+
+    def build_embed(self, request: EmbedRequest, target: Target) -> httpx.Request:
+        raise UnsupportedError
+
+    def read_embed(self, body: bytes, count: int) -> EmbedReply:
+        """`count`: how many inputs were sent. Raises `UpstreamError` when the vectors do not match them."""
+        raise UnsupportedError
+
+    def build_discovery(self, provider: Provider) -> httpx.Request:
+        raise UnsupportedError
+
+    def read_models(self, body: bytes) -> tuple[str, ...]:
+        """Model ids as the provider lists them, at most `MAX_MODELS`, each once."""
+        answer = decode(_ModelList, body)
+        return tuple(dict.fromkeys(entry.id for entry in answer.data[:MAX_MODELS]))
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """What an answer with an error status means. The provider's text is not kept."""
+        hint = retry_after_ms(headers)
+        if status in (401, 403):
+            return UpstreamError("AUTH", status=status)
+        if status == 429:
+            return UpstreamError("RATE_LIMIT", status=status, retry_after_ms=hint)
+        if status == 408 or status >= 500:
+            return UpstreamError(
+                "TEMPORARY", reason="UPSTREAM_ERROR_STATUS", status=status, retry_after_ms=hint
+            )
+        return UpstreamError("PERMANENT", status=status)
+
+
+class _ModelEntry(msgspec.Struct):
+    id: str
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_ModelEntry]
+
+
+_encoder = msgspec.json.Encoder()
+
+
+@lru_cache(maxsize=256)
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def decode(kind: type[T], body: bytes) -> T:
+    """Raises `UpstreamError` (TEMPORARY) when a provider's answer is not JSON of that shape."""
+    try:
+        result: T = _decoder(cast(Any, kind)).decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UpstreamError("TEMPORARY", reason="UPSTREAM_BAD_RESPONSE") from None
+    return result
+
+
+def post(url: httpx.URL, headers: dict[str, str], payload: dict[str, Any]) -> httpx.Request:
+    return httpx.Request("POST", url, headers=headers, content=_encoder.encode(payload))
+
+
+@lru_cache(maxsize=1024)
+def endpoint(base_url: str, path: str) -> httpx.URL:
+    """The base URL may end in a slash or not."""
+    return httpx.URL(f"{base_url.rstrip('/')}/{path}")
+
+
+def clean_id(value: object) -> str | None:
+    """A provider's id made safe to store: printable, at most 200 characters; None when nothing is left."""
+    if not isinstance(value, str):
+        return None
+    return _CONTROL.sub("", value)[:200] or None
+
+
+def tokens(inputs: int | None, outputs: int | None, total: int | None = None) -> Usage:
+    """A usage that adds up, from counts that may be missing or negative."""
+    count_in, count_out = max(inputs or 0, 0), max(outputs or 0, 0)
+    return Usage(
+        input_tokens=count_in,
+        output_tokens=count_out,
+        total_tokens=count_in + count_out if total is None else max(total, 0),
+    )
+
+
+def retry_after_ms(headers: Mapping[str, str]) -> int | None:
+    """The provider's hint in ms, clamped to 60 s (RFC 9110 §10.2.3: seconds or a date; `retry-after-ms`)."""
+    precise = headers.get("retry-after-ms", "")
+    if precise.isascii() and precise.isdigit() and len(precise) < 12:
+        return min(int(precise), MAX_RETRY_AFTER_MS)
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text, re.ASCII):
+        return min(round(float(text) * 1000), MAX_RETRY_AFTER_MS)
+    try:
+        until = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return min(max(round(until * 1000), 0), MAX_RETRY_AFTER_MS)

@@ -1,0 +1,137 @@
+"""An entry of `providers.json`, and what must hold of it beyond its shape. Pure.
+
+A problem is a pair: a JSON pointer below the entry, and a sentence.
+"""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from providers.adapters import ADAPTERS, infer_kind
+from providers.egress import EgressPolicy
+from providers.types import Capability
+
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+ModelId = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+Milliseconds = Annotated[int, Meta(ge=1, le=2_147_483_647)]
+Notes = Annotated[str, Meta(max_length=10_000, pattern=r"\A[^\x00]*\Z")]
+Problem = tuple[str, str]
+
+
+class Entry(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """The order of the fields is the order of an export."""
+
+
+class TimeoutsEntry(Entry, frozen=True, kw_only=True):
+    connect_ms: Milliseconds | None = None
+    first_event_ms: Milliseconds | None = None
+    idle_ms: Milliseconds | None = None
+    total_ms: Milliseconds | None = None
+
+
+class ProviderEntry(Entry, frozen=True, kw_only=True):
+    base_url: Annotated[str, Meta(min_length=1, max_length=500)]
+    default_model: ModelId
+    capabilities: Annotated[tuple[Capability, ...], Meta(min_length=1)]
+    defaults: dict[Capability, ModelId] = {}
+    scores: dict[Capability, float] = {}
+    kind: str | None = None
+    api_key: dict[str, Any] | None = None
+    enabled: bool = True
+    timeouts: TimeoutsEntry | None = None
+    max_concurrency: Milliseconds | None = None
+    models: tuple[ModelId, ...] = ()
+    notes: Notes | None = None
+
+
+class ProvidersDocument(Entry, frozen=True, kw_only=True):
+    """The file's top level; entries are checked one by one so that every problem is found."""
+
+    schema: Annotated[str, Meta(max_length=2000)] | None = msgspec.field(default=None, name="$schema")
+    description: Notes | None = None
+    aliases: dict[ModelId, ModelId] = {}
+    providers: dict[str, Any]
+
+
+def problems_of(name: str, entry: ProviderEntry) -> list[Problem]:
+    found: list[Problem] = []
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        found.append(("", "The name has letters, digits, dots, dashes and underscores, at most 100"))
+    kind = entry.kind or infer_kind(name)
+    adapter = ADAPTERS.get(kind)
+    if adapter is None:
+        found.append(("/kind", f"Unknown kind; known are {', '.join(ADAPTERS)}"))
+    if len(set(entry.capabilities)) != len(entry.capabilities):
+        found.append(("/capabilities", "A capability is named twice"))
+    for n, capability in enumerate(entry.capabilities):
+        if adapter is not None and capability not in adapter.capabilities:
+            found.append((f"/capabilities/{n}", f"Providers of kind {kind} have no {capability}"))
+    if len(set(entry.models)) != len(entry.models):
+        found.append(("/models", "A model is named twice"))
+    return found + url_problems(entry.base_url) + _key_problems(entry.api_key)
+
+
+def url_problems(url: str) -> list[Problem]:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return [("/baseUrl", "Not a URL")]
+    if parts.scheme not in ("http", "https") or not host:
+        return [("/baseUrl", "An http:// or https:// URL is needed")]
+    if parts.username is not None or parts.password is not None:
+        return [("/baseUrl", "Credentials do not belong into the URL; use apiKey")]
+    if parts.query or parts.fragment:
+        return [("/baseUrl", "The base URL has neither query nor fragment")]
+    if re.search(r"[\s\x00-\x1f\x7f\\]", url):
+        return [("/baseUrl", "The URL contains a space, a backslash or a control character")]
+    return []
+
+
+def _key_problems(key: dict[str, Any] | None) -> list[Problem]:
+    if key is None:
+        return []
+    if len(key) != 1:
+        return [("/apiKey", 'One of {"env": NAME}, {"file": PATH} or {"stored": true} is needed')]
+    ((source, value),) = key.items()
+    if source == "stored":
+        return [] if value is True else [("/apiKey/stored", "Only `true` is possible here")]
+    if source == "env":
+        if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", value):
+            return []
+        return [("/apiKey/env", "The name of an environment variable is needed, never a key")]
+    if source == "file":
+        good = isinstance(value, str) and 0 < len(value) <= 500 and "\0" not in value
+        return [] if good else [("/apiKey/file", "The path of a file is needed")]
+    return [("/apiKey", 'One of {"env": NAME}, {"file": PATH} or {"stored": true} is needed')]
+
+
+def alias_problems(aliases: dict[str, str], names: set[str]) -> list[Problem]:
+    found: list[Problem] = []
+    for alias, target in aliases.items():
+        provider, slash, model = target.partition("/")
+        pointer = f"/aliases/{escape(alias)}"
+        if not slash or not model:
+            found.append((pointer, "An alias names provider/model"))
+        elif provider not in names:
+            found.append((pointer, f"There is no provider {provider!r}"))
+    return found
+
+
+def egress_warning(url: str, egress: EgressPolicy) -> str | None:
+    """For literal addresses only: what a name resolves to is checked when it is dialled."""
+    host = urlsplit(url).hostname or ""
+    looks_numeric = ":" in host or host.replace(".", "").isdigit()
+    if looks_numeric and not egress.permits(host):
+        return f"{host} is neither public nor loopback nor in LLM_CALLER_EGRESS_ALLOW; calls to it will be refused"
+    return None
+
+
+def escape(name: str) -> str:
+    """A member name as a JSON pointer writes it (RFC 6901 §4)."""
+    return name.replace("~", "~0").replace("/", "~1")

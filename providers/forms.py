@@ -1,0 +1,101 @@
+"""The provider form: the same checks as an import, and a key field that can be written but never read."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from providers.adapters import ADAPTERS
+from providers.document import egress_warning, url_problems
+from providers.egress import EgressPolicy, parse_networks
+from providers.models import CredentialSource, Provider
+from providers.secrets import KeyRing
+
+
+class ProviderForm(forms.ModelForm):
+    new_key = forms.CharField(
+        label="New API key",
+        required=False,
+        max_length=4096,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
+        help_text="Only for keys kept in the database. It is encrypted and never shown again.",
+    )
+
+    class Meta:
+        model = Provider
+        fields = (
+            "name",
+            "kind",
+            "base_url",
+            "default_model",
+            "enabled",
+            "position",
+            "credential_source",
+            "credential_name",
+            "connect_ms",
+            "first_event_ms",
+            "idle_ms",
+            "total_ms",
+            "max_concurrency",
+            "notes",
+        )
+
+    def clean_base_url(self) -> str:
+        url: str = self.cleaned_data["base_url"].strip()
+        problems = [message for _, message in url_problems(url)]
+        allowed = EgressPolicy(parse_networks(settings.ENVIRONMENT["LLM_CALLER_EGRESS_ALLOW"]))
+        if not problems and (warning := egress_warning(url, allowed)):
+            problems.append(warning)
+        if problems:
+            raise forms.ValidationError(problems)
+        return url
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        source = data.get("credential_source")
+        named = source in (CredentialSource.ENV, CredentialSource.FILE)
+        if named and not data.get("credential_name"):
+            self.add_error("credential_name", "Name the environment variable or the file.")
+        if not named:
+            data["credential_name"] = ""
+        if data.get("new_key") and source != CredentialSource.STORED:
+            self.add_error("new_key", "Choose “Kept in the database” to store a key here.")
+        if (
+            source == CredentialSource.STORED
+            and not data.get("new_key")
+            and not self.instance.stored_credential
+        ):
+            self.add_error("new_key", "Enter the key to keep.")
+        return data
+
+    def save(self, commit: bool = True) -> Provider:
+        provider: Provider = super().save(commit=False)
+        key = self.cleaned_data.get("new_key")
+        if provider.credential_source != CredentialSource.STORED:
+            provider.stored_credential = None
+        elif key:
+            ring = KeyRing(settings.ENCRYPTION_KEYS)
+            provider.stored_credential = ring.seal(key, bound_to=str(provider.uid))
+        if commit:
+            provider.save()
+            self.save_m2m()
+        return provider
+
+
+class CapabilityFormSet(forms.BaseInlineFormSet):
+    """At least one capability, and none that the provider's kind cannot do."""
+
+    def clean(self) -> None:
+        super().clean()
+        kept = [
+            form.cleaned_data
+            for form in self.forms
+            if form.cleaned_data and not form.cleaned_data.get("DELETE")
+        ]
+        declared = [row["capability"] for row in kept if row.get("declared") and row.get("capability")]
+        if not declared:
+            raise forms.ValidationError("Declare at least one capability.")
+        adapter = ADAPTERS.get(self.instance.kind)
+        for name in declared:
+            if adapter is not None and name not in adapter.capabilities:
+                raise forms.ValidationError(f"{adapter.label} has no {name}.")

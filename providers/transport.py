@@ -1,0 +1,129 @@
+"""The only file that opens sockets: httpx requests handed straight to the aiohttp engine.
+
+Errors leave here as `UpstreamError` or `DeadlineError`. The engine reports refused connections, DNS
+failures and resets all as one httpx exception, so they are told apart by its `__cause__`.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from providers.egress import EgressPolicy
+from providers.errors import DeadlineError, UpstreamError
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_NO_READ_LIMIT = {"read": None, "pool": None}
+
+
+EGRESS_REFUSED = "address not allowed for providers"
+
+
+class EgressRefused(OSError):
+    """The resolved address is one that providers may not be reached at.
+
+    Always the same text: when all of a name's addresses are refused, the dialler then raises the first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(EGRESS_REFUSED)
+
+
+class Transport:
+    """One per process, built on its event loop, closed on drain.
+
+    `engine` is the seam: tests hand in an `httpx.MockTransport`.
+    """
+
+    def __init__(self, engine: httpx.AsyncBaseTransport) -> None:
+        self._engine = engine
+
+    async def send(self, request: httpx.Request, *, connect_ms: int, head_ms: float) -> httpx.Response:
+        """Returns once the response's head is there; the body is still to be read.
+
+        Raises `DeadlineError("connect" | "firstEvent")` and `UpstreamError`.
+        """
+        request.extensions["timeout"] = {"connect": connect_ms / 1000, **_NO_READ_LIMIT}
+        try:
+            async with asyncio.timeout(head_ms / 1000):
+                response = await self._engine.handle_async_request(request)
+        except TimeoutError:
+            raise DeadlineError("firstEvent") from None
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
+            raise classify(error) from None
+        if 300 <= response.status_code < 400:
+            await close(response)
+            raise UpstreamError("TEMPORARY", reason="UPSTREAM_REDIRECT", status=response.status_code)
+        return response
+
+    async def close(self) -> None:
+        await self._engine.aclose()
+
+
+async def stream_body(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Chunks as they arrive. The caller closes the response."""
+    try:
+        async for chunk in response.stream:  # type: ignore[union-attr]  # the engine's stream is async
+            yield chunk
+    except (httpx.HTTPError, aiohttp.ClientError) as error:
+        raise classify(error) from None
+
+
+async def close(response: httpx.Response) -> None:
+    """Ends the exchange: an unread body means the connection is cut, which stops the provider's work."""
+    try:
+        await response.stream.aclose()  # type: ignore[union-attr]
+    except (httpx.HTTPError, aiohttp.ClientError):
+        return
+
+
+def classify(error: Exception) -> UpstreamError:
+    """Which of our errors an engine error stands for."""
+    cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
+    if isinstance(cause, aiohttp.ClientConnectorError) and EGRESS_REFUSED in str(cause.os_error):
+        return UpstreamError("CONFIG", reason="EGRESS_REFUSED")
+    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+        return DeadlineError("connect")
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+        return UpstreamError("TEMPORARY", reason="UPSTREAM_DNS_FAILURE")
+    if isinstance(cause, aiohttp.ClientSSLError):
+        return UpstreamError("TEMPORARY", reason="UPSTREAM_TLS_FAILURE")
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return UpstreamError("TEMPORARY", reason="UPSTREAM_UNREACHABLE")
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return UpstreamError("CONFIG", reason="BASE_URL_INVALID")
+    if isinstance(cause, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
+        return UpstreamError("TEMPORARY", reason="UPSTREAM_BAD_RESPONSE")
+    if isinstance(error, httpx.TimeoutException) and not isinstance(cause, aiohttp.ClientConnectionError):
+        return DeadlineError("connect")
+    return UpstreamError("TEMPORARY", reason="UPSTREAM_DISCONNECTED")
+
+
+def open_transport(egress: EgressPolicy, *, max_connections: int = 0) -> Transport:
+    """Needs a running event loop. `max_connections` 0: no limit of our own."""
+
+    def guarded_socket(info: Any) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not egress.permits(str(address[0])):
+            raise EgressRefused
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=max_connections, keepalive_timeout=30, ttl_dns_cache=10, socket_factory=guarded_socket
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            skip_auto_headers=("User-Agent",),
+            max_line_size=32 * 1024,
+            max_field_size=32 * 1024,
+            trust_env=False,
+        )
+
+    return Transport(AiohttpTransport(client=session, trust_env=False))

@@ -1,0 +1,134 @@
+"""The append-only spool between the request path and the database.
+
+One process owns a sequence of segment files `OWNER-NNNNNN.spool`, held alive by a lock on `OWNER.lock`;
+the kernel gives the lock back when the process dies, however it dies. A line is
+
+    CRC-32 (8 hex) SPACE kind (I intent | O outcome) SPACE JSON LF
+
+A line that was not written whole fails its checksum and is passed over, never guessed at. What `append`
+has returned from is in the kernel's hands: it survives the death of the process, though not a power cut.
+"""
+
+import fcntl
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from telemetry.types import CallRecord, Intent
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+_CHECK_EVERY_S = 1.0
+_encode = msgspec.json.Encoder().encode
+_decode_intent = msgspec.json.Decoder(Intent).decode
+_decode_outcome = msgspec.json.Decoder(CallRecord).decode
+
+
+class JournalError(Exception):
+    """The record cannot be written; nothing may be done that would have to be recorded."""
+
+
+class Journal:
+    """Appends for one process. Not thread-safe: the event loop is its only user."""
+
+    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._owner = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}"
+        self._number = 0
+        self._fd = -1
+        self._size = 0
+        self._torn = False
+        self._checked = 0.0
+        self._lock_fd = -1
+        self._open()
+
+    def intent(self, intent: Intent) -> None:
+        """Raises `JournalError` when it could not be written; then no provider may be called."""
+        self._append(b"I", _encode(intent))
+
+    def outcome(self, record: CallRecord) -> None:
+        """Raises `JournalError` when it could not be written; then no answer may be completed."""
+        self._append(b"O", _encode(record))
+
+    def close(self) -> None:
+        for fd in (self._fd, self._lock_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._lock_fd = -1
+
+    def _append(self, kind: bytes, body: bytes) -> None:
+        text = kind + b" " + body
+        line = b"%08x %b\n" % (zlib.crc32(text), text)
+        try:
+            self._ensure_open()
+            if self._torn:
+                line = b"\n" + line
+            written = os.write(self._fd, line)
+            if written != len(line):
+                self._torn = True
+                raise OSError("the line was written in part")
+        except OSError as error:
+            raise JournalError(f"The journal cannot be written: {error.strerror or error}") from None
+        self._torn = False
+        self._size += written
+
+    def _ensure_open(self) -> None:
+        """Starts the next segment when this one is full, or when somebody deleted it under us."""
+        now = time.monotonic()
+        lost = False
+        if now - self._checked > _CHECK_EVERY_S:
+            self._checked = now
+            lost = self._fd < 0 or os.fstat(self._fd).st_nlink == 0
+        if lost or self._size >= self._segment_bytes:
+            self._open()
+
+    def _open(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._lock_fd < 0 or os.fstat(self._lock_fd).st_nlink == 0:
+                self._lock_fd = _locked(self._folder / f"{self._owner}.lock")
+            self._number += 1
+            path = self._folder / f"{self._owner}-{self._number:06d}.spool"
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalError(f"The journal cannot be opened: {error}") from None
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._size, self._torn = fd, 0, False
+
+
+def _locked(path: Path) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def is_alive(lock: Path) -> bool:
+    """Whether the process that holds this lock file still runs."""
+    try:
+        fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def parse(data: bytes) -> Iterator[Intent | CallRecord]:
+    """The whole, undamaged entries of a piece of a segment, in order."""
+    for line in data.split(b"\n"):
+        checksum, _, text = line.partition(b" ")
+        if len(checksum) != 8 or checksum != b"%08x" % zlib.crc32(text):
+            continue
+        try:
+            yield (_decode_intent if text[:1] == b"I" else _decode_outcome)(text[2:])
+        except msgspec.DecodeError:
+            continue

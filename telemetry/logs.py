@@ -1,0 +1,290 @@
+"""JSON log lines: written by a thread of their own, redacted at any depth, rotated by size.
+
+    log.info("chat request completed", request_id=…, trace_id=…, metadata={…})
+
+The queue is bounded. When it overflows, lines are dropped, counted and reported; a call never waits.
+"""
+
+import fcntl
+import logging
+import os
+import queue
+import re
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from telemetry.health import timestamp
+from telemetry.metrics import METRICS
+
+Level = Literal["error", "warn", "info", "debug"]
+LEVELS: dict[str, int] = {"error": 0, "warn": 1, "info": 2, "debug": 3}
+REDACTED = "[redacted]"
+QUEUE_LINES = 20_000
+_BATCH = 500
+_PAYLOAD_KEY = re.compile(r"prompt|content|payload|body|transcript|delta", re.IGNORECASE)
+_PAYLOAD_EXACT = frozenset({"messages", "completion", "rawError", "rawResponse"})
+_CREDENTIAL_KEY = re.compile(
+    r"authorization|api[-_]?key|password|passwd|secret|cookie|credential|pepper|private[-_]?key|session[-_]?id"
+    r"|^(client|access|refresh|bearer|id|x-llm-caller-)?[-_]?token$",
+    re.IGNORECASE,
+)
+_MAX_DEPTH = 32
+
+
+class Redactor:
+    """Replaces the values of sensitive keys. `payloads=False` lifts it for payloads, never for credentials."""
+
+    def __init__(self, *, payloads: bool = True) -> None:
+        self._payloads = payloads
+        self._decided: dict[str, bool] = {}
+
+    def apply(self, value: Any, found: set[str], depth: int = 0) -> Any:
+        """A copy without sensitive values; the keys that were hit are added to `found`."""
+        if isinstance(value, dict):
+            if depth > _MAX_DEPTH:
+                return REDACTED
+            return {str(key): self._entry(str(key), item, found, depth) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return REDACTED if depth > _MAX_DEPTH else [self.apply(item, found, depth + 1) for item in value]
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        return f"<{type(value).__name__}>"
+
+    def _entry(self, key: str, item: Any, found: set[str], depth: int) -> Any:
+        sensitive = self._decided.get(key)
+        if sensitive is None:
+            sensitive = self._is_sensitive(key)
+            if len(self._decided) < 4096:
+                self._decided[key] = sensitive
+        if sensitive:
+            found.add(key)
+            return REDACTED
+        return self.apply(item, found, depth + 1)
+
+    def _is_sensitive(self, key: str) -> bool:
+        if _CREDENTIAL_KEY.search(key):
+            return True
+        return self._payloads and (key in _PAYLOAD_EXACT or _PAYLOAD_KEY.search(key) is not None)
+
+
+class RotatingFile:
+    """Appends to `path`, moving it to `.1 … .N` before it would pass `max_bytes`. Safe for several processes:
+    a lock file is held while a batch is written, and a file that was moved or deleted is opened anew."""
+
+    def __init__(self, path: Path, *, max_bytes: int, max_files: int) -> None:
+        self._path, self._max_bytes, self._max_files = path, max_bytes, max_files
+
+    def write(self, data: bytes) -> None:
+        """Raises `OSError` when the file cannot be written."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._append(data)
+        finally:
+            os.close(lock)
+
+    def _append(self, data: bytes) -> None:
+        size = self._path.stat().st_size if self._path.exists() else 0
+        fitting: list[bytes] = []
+        for line in data.split(b"\n")[:-1]:
+            if size and size + len(line) + 1 > self._max_bytes:
+                self._write_all(b"".join(fitting))
+                self._rotate()
+                fitting, size = [], 0
+            fitting.append(line + b"\n")
+            size += len(line) + 1
+        self._write_all(b"".join(fitting))
+
+    def _write_all(self, data: bytes) -> None:
+        if not data:
+            return
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        finally:
+            os.close(fd)
+
+    def _rotate(self) -> None:
+        for number in range(self._max_files, 0, -1):
+            source = self._path if number == 1 else Path(f"{self._path}.{number - 1}")
+            if source.exists():
+                source.replace(f"{self._path}.{number}")
+        if self._max_files == 0:
+            self._path.unlink(missing_ok=True)
+
+
+class JsonLog:
+    """One per process; see `configure`. Usable before it is started: lines wait in the queue."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._level = LEVELS["info"]
+        self._redactor = Redactor()
+        self._file: RotatingFile | None = None
+        self._thread: threading.Thread | None = None
+        self._dropped = 0
+        self._stdout_fd = -1
+        self._file_failed = False
+
+    def start(
+        self, *, level: str = "info", redactor: Redactor | None = None, file: RotatingFile | None = None
+    ) -> None:
+        """Takes over stdout: from now on nothing but JSON lines is written there by this process."""
+        self._level = LEVELS[level]
+        self._redactor = redactor or Redactor()
+        self._file = file
+        self._stdout_fd = sys.stdout.fileno()
+        self._thread = threading.Thread(target=self._run, name="json-log", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Writes what is queued and ends the thread."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(timeout=5)
+            self._thread = None
+
+    def error(self, message: str, **parts: Any) -> None:
+        self.write("error", message, **parts)
+
+    def warn(self, message: str, **parts: Any) -> None:
+        self.write("warn", message, **parts)
+
+    def info(self, message: str, **parts: Any) -> None:
+        self.write("info", message, **parts)
+
+    def debug(self, message: str, **parts: Any) -> None:
+        self.write("debug", message, **parts)
+
+    def write(
+        self,
+        level: Level,
+        message: str,
+        *,
+        request_id: str | None = None,
+        trace_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        if LEVELS[level] > self._level:
+            return
+        if self._queue.qsize() >= QUEUE_LINES:
+            self._dropped += 1
+            METRICS.count("log_lines_dropped")
+            return
+        self._queue.put((timestamp(), level, message, request_id, trace_id, metadata))
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            batch: list[tuple[Any, ...]] = []
+            item = self._queue.get()
+            while item is not None:
+                batch.append(item)
+                if len(batch) >= _BATCH or self._queue.empty():
+                    break
+                item = self._queue.get()
+            running = item is not None
+            self._emit(b"".join(self._lines(entry) for entry in batch))
+
+    def _lines(self, entry: tuple[Any, ...]) -> bytes:
+        at, level, message, request_id, trace_id, metadata = entry
+        found: set[str] = set()
+        clean = self._redactor.apply(metadata or {}, found)
+        lines = _line(at, level, message, request_id, trace_id, clean)
+        if found:
+            keys = {"keys": sorted(found)}
+            lines += _line(at, "warn", "Sensitive log metadata redacted", request_id, trace_id, keys)
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            lines += _line(at, "warn", "Log lines dropped", None, None, {"lines": dropped})
+        return lines
+
+    def _emit(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._stdout_fd, view) :]
+        except OSError:
+            METRICS.count("log_stdout_failures")
+        if self._file is None:
+            return
+        try:
+            self._file.write(data)
+            self._file_failed = False
+        except OSError as error:
+            METRICS.count("log_file_failures")
+            if not self._file_failed:
+                self._file_failed = True
+                reason = {"error": error.strerror or type(error).__name__}
+                os.write(
+                    self._stdout_fd,
+                    _line(timestamp(), "error", "Log file cannot be written", None, None, reason),
+                )
+
+
+def _line(
+    at: str, level: str, message: str, request_id: str | None, trace_id: str | None, metadata: dict[str, Any]
+) -> bytes:
+    line = {
+        "timestamp": at,
+        "level": level,
+        "message": message,
+        "requestId": request_id,
+        "traceId": trace_id,
+        "metadata": metadata,
+    }
+    try:
+        # JSON may carry DEL as it is; a terminal that shows the log should not get it.
+        return msgspec.json.encode(line).replace(b"\x7f", b"\\u007f") + b"\n"
+    except (UnicodeEncodeError, OverflowError):
+        line["metadata"] = {"unprintable": repr(metadata)[:2000].encode("ascii", "backslashreplace").decode()}
+        line["message"] = message.encode("utf-8", "backslashreplace").decode()
+        return msgspec.json.encode(line) + b"\n"
+
+
+class StandardHandler(logging.Handler):
+    """Carries lines of Python's `logging` (Django, Daphne, Twisted) over, without exception texts:
+    an exception's message may hold a prompt or a key, its type and the places it passed do not."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        metadata: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and record.exc_info[0] is not None:
+            metadata |= describe(record.exc_info[1])
+        level: Level = (
+            "error"
+            if record.levelno >= logging.ERROR
+            else "warn"
+            if record.levelno >= logging.WARNING
+            else "info"
+            if record.levelno >= logging.INFO
+            else "debug"
+        )
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = str(record.msg)
+        log.write(level, message, metadata=metadata)
+
+
+def describe(error: BaseException | None) -> dict[str, Any]:
+    """An exception for the log: its type, its cause's type and where it was raised."""
+    if error is None:
+        return {}
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    cause = error.__cause__ or error.__context__
+    return {
+        "errorType": type(error).__name__,
+        "cause": type(cause).__name__ if cause else None,
+        "frames": [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+log = JsonLog()

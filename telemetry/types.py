@@ -1,0 +1,61 @@
+"""The record of one call, as it travels from the request path through the journal to the database."""
+
+import msgspec
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Written before a provider is called, so that a call cannot vanish. `started_at`: epoch seconds."""
+
+    call_id: str
+    request_id: str
+    tool_id: str
+    token_id: str
+    method: str
+    peer: str
+    started_at: float
+    config_version: int
+    claimed_tool: str = ""
+    bytes_in: int = 0
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One row of `RequestLog` (contract §7). Durations in ms, sizes in bytes. Never content, never a token.
+
+    `attempts`: provider calls in order, each as `providers.attempt.Attempt` encodes itself.
+    `outcome`: `ok`, an error code of the contract, `CLIENT_CLOSED`, `DRAINED` or `UNKNOWN`.
+    """
+
+    call_id: str
+    tool_id: str
+    token_id: str
+    method: str
+    peer: str
+    started_at: float
+    config_version: int
+    outcome: str
+    status: int
+    duration_ms: int
+    request_id: str = ""
+    trace_id: str = ""
+    claimed_tool: str = ""
+    provider: str = ""
+    model: str = ""
+    strategy: str = ""
+    reason: str = ""
+    attempts: tuple[msgspec.Raw, ...] = ()
+    first_event_ms: int | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    sanitised: dict[str, int] = {}
+
+
+def unknown_outcome(intent: Intent) -> CallRecord:
+    """What is recorded for a call whose process died between intent and outcome."""
+    return CallRecord(
+        **msgspec.structs.asdict(intent),
+        outcome="UNKNOWN",
+        status=0,
+        duration_ms=0,
+    )
