@@ -72,7 +72,7 @@ def start_model() -> None:
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     state = ROOT / (os.environ.get("LLM_CALLER_STATE_DIR") or "var")
-    weights = state / "models" / "gemma-3-270m-it-q4_k_m.gguf"
+    weights = state / "models" / "gemma-3-270m-q4_k_m.gguf"
     weights.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [PYTHON, "uat/local_model.py", "--port", MODEL_PORT, "--weights", weights, "--until-eof", str(reader)]
     subprocess.Popen(command, pass_fds=(reader,), stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)

@@ -1,0 +1,218 @@
+"""The cast and the stage: a real gateway process, a real provider on a real socket, a real database.
+
+Ada is the operator, Bob a client with every grant, Charlie a client with none but health, Olga an auditor.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+from environment import SECRETS  # noqa: E402 - the path is set above
+from fake_provider import FakeProvider  # noqa: E402
+
+BOB, CHARLIE = "bob-token", "charlie-token"
+ALL_METHODS = ["chat", "chatStream", "embed", "getHealth", "models"]
+
+
+def provider_entry(url: str, **more: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "baseUrl": url,
+        "defaultModel": "echo",
+        "capabilities": ["chat", "chatStream", "embed"],
+        "defaults": {"chat": "echo", "chatStream": "echo", "embed": "embed-3"},
+    }
+    return entry | more
+
+
+def registry(*more: dict[str, Any]) -> dict[str, Any]:
+    bob = {"toolId": "bob", "token": BOB, "allowedMethods": ALL_METHODS}
+    charlie = {"toolId": "charlie", "token": CHARLIE, "allowedMethods": ["getHealth"]}
+    return {"clients": [bob, charlie, *more]}
+
+
+def chat_body(text: str = "hello", **more: Any) -> dict[str, Any]:
+    return {"requestId": "r-1", "callerTool": "bob", "messages": [{"role": "user", "content": text}]} | more
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RunningGateway:
+    """A gateway in a process of its own. `log_lines()` are its stdout; `records()` its RequestLog rows."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self.folder, self.port = folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("LLM_CALLER_")},
+            **{name: os.environ[name] for name in SECRETS},
+            "LLM_CALLER_ENV_FILE": "tests/no-such.env",
+            "LLM_CALLER_STATE_DIR": str(folder / "var"),
+            "LLM_CALLER_CONFIG_DIR": str(folder / "config"),
+            "LLM_CALLER_PORT": str(self.port),
+            "LLM_CALLER_HEALTH_INTERVAL_S": "1",
+            **env,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def configure(self, providers: dict[str, Any] | None, clients: dict[str, Any] | None) -> None:
+        folder = self.folder / "config"
+        folder.mkdir(exist_ok=True)
+        for name, document in (("providers.json", providers), ("client-registry.json", clients)):
+            if document is not None:
+                (folder / name).write_text(json.dumps(document))
+
+    def start(self, *, ready: bool = True) -> None:
+        self.stdout, self.stderr = self.folder / "stdout.log", self.folder / "stderr.log"
+        command = [sys.executable, str(ROOT / "manage.py"), "serve"]
+        with self.stdout.open("ab") as out, self.stderr.open("ab") as err:
+            self.process = subprocess.Popen(command, env=self.env, cwd=ROOT, stdout=out, stderr=err)
+        if ready:
+            self.wait_ready()
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert self.process is None or self.process.poll() is None, self.stderr.read_text()
+            try:
+                if self.client.get("/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError("the gateway did not become ready: " + self.stderr.read_text())
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(60)
+        self.process = None
+        return code
+
+    def post(self, path: str, body: Any, *, token: str | None = BOB, **headers: str) -> httpx.Response:
+        if token is not None:
+            headers["X-LLM-Caller-Token"] = token
+        return self.client.post(path, json=body, headers=headers)
+
+    def get(self, path: str, *, token: str | None = BOB) -> httpx.Response:
+        headers = {"X-LLM-Caller-Token": token} if token is not None else {}
+        return self.client.get(path, headers=headers)
+
+    def chat(self, text: str = "hello", *, token: str | None = BOB, **more: Any) -> httpx.Response:
+        return self.post("/mcp/chat", chat_body(text, **more), token=token)
+
+    @contextmanager
+    def stream(self, text: str = "hello", *, token: str = BOB, **more: Any) -> Iterator[httpx.Response]:
+        headers = {"X-LLM-Caller-Token": token}
+        body = chat_body(text, **more)
+        with self.client.stream("POST", "/mcp/chatStream", json=body, headers=headers) as response:
+            yield response
+
+    def frames(self, text: str = "hello", **more: Any) -> list[Any]:
+        """The parsed frames of a whole stream; `[DONE]` and comments as text."""
+        with self.stream(text, **more) as response:
+            assert response.status_code == 200, response.read()
+            return parse_frames(response.read())
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stdout.read_text().splitlines()]
+
+    def records(self, **conditions: Any) -> list[dict[str, Any]]:
+        code = (
+            "import json; from telemetry.models import RequestLog; "
+            f"rows = RequestLog.objects.filter(**{conditions!r}).order_by('pk').values(); "
+            "print(json.dumps(list(rows), default=str))"
+        )
+        done = self.manage("shell", "-v", "0", "-c", code)
+        rows: list[dict[str, Any]] = json.loads(done.stdout)
+        return rows
+
+    def wait_for_records(self, count: int, seconds: float = 5, **conditions: Any) -> list[dict[str, Any]]:
+        """Asks until so many rows are there; the last answer when they never are."""
+        until = time.monotonic() + seconds
+        while True:
+            rows = self.records(**conditions)
+            if len(rows) >= count or time.monotonic() > until:
+                return rows
+
+
+def parse_frames(raw: bytes) -> list[Any]:
+    frames: list[Any] = []
+    for block in raw.split(b"\n\n"):
+        if block.startswith(b"data: "):
+            data = block.removeprefix(b"data: ")
+            frames.append("[DONE]" if data == b"[DONE]" else json.loads(data))
+        elif block:
+            frames.append(block.decode())
+    return frames
+
+
+@contextmanager
+def running_gateway(
+    folder: Path,
+    providers: dict[str, Any],
+    clients: dict[str, Any] | None = None,
+    env: dict[str, str] | None = None,
+    *,
+    start: bool = True,
+) -> Iterator[RunningGateway]:
+    """A prepared gateway with these files imported; stopped, and its leftovers checked, at the end."""
+    gateway = RunningGateway(folder, env or {})
+    gateway.configure(providers, clients or registry())
+    gateway.manage("prepare", "--no-uat-token")
+    try:
+        if start:
+            gateway.start()
+        yield gateway
+    finally:
+        gateway.client.close()
+        if gateway.process is not None:
+            if gateway.process.poll() is None:
+                gateway.process.terminate()
+            gateway.process.wait(60)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    with FakeProvider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def shared_fake() -> Iterator[FakeProvider]:
+    with FakeProvider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def shared(shared_fake: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """One gateway for the tests of a module that do not change its configuration."""
+    providers = {"providers": {"lmstudio_fake": provider_entry(shared_fake.url)}}
+    env = {"LLM_CALLER_FIRST_EVENT_TIMEOUT_MS": "1500", "LLM_CALLER_IDLE_TIMEOUT_MS": "1000"}
+    with running_gateway(tmp_path_factory.mktemp("gateway"), providers, env=env) as gateway:
+        yield gateway

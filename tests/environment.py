@@ -1,0 +1,14 @@
+"""Loaded as a pytest plugin before Django's settings are: tests see no environment file and no state but their own."""
+
+import os
+import secrets
+import tempfile
+
+SECRETS = ("DJANGO_SECRET_KEY", "LLM_CALLER_TOKEN_PEPPERS", "LLM_CALLER_ENCRYPTION_KEYS")
+
+for _name in [name for name in os.environ if name.startswith("LLM_CALLER_") and name not in SECRETS]:
+    del os.environ[_name]
+for _name in SECRETS:
+    os.environ.setdefault(_name, secrets.token_urlsafe(48))
+os.environ["LLM_CALLER_ENV_FILE"] = "tests/no-such.env"
+os.environ["LLM_CALLER_STATE_DIR"] = tempfile.mkdtemp(prefix="llm-caller-tests-")

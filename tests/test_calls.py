@@ -1,0 +1,82 @@
+"""Chat, embeddings, models and health, end to end."""
+
+import re
+
+from conftest import CHARLIE, RunningGateway
+from fake_provider import FakeProvider
+
+UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def test_bob_chats_and_gets_the_contract_s_answer(shared: RunningGateway) -> None:
+    response = shared.chat("hello")
+    assert response.status_code == 200
+    answer = response.json()
+    assert set(answer) == {"requestId", "traceId", "message", "usage", "providerInfo"}
+    assert answer["requestId"] == "r-1"
+    assert answer["message"] == {"role": "assistant", "content": "echo: hello"}
+    assert answer["usage"]["totalTokens"] == answer["usage"]["inputTokens"] + answer["usage"]["outputTokens"]
+    assert answer["providerInfo"] == {
+        "name": "lmstudio_fake",
+        "model": "echo",
+        "finishReason": "stop",
+        "routing": {"capability": "chat", "strategy": "capability-default", "attempts": 1},
+    }
+    assert UUID7.fullmatch(response.headers["x-llm-caller-call-id"])
+
+
+def test_charlie_may_not_chat_and_the_provider_is_not_asked(
+    shared: RunningGateway, shared_fake: FakeProvider
+) -> None:
+    before = len(shared_fake.hits_for("echo"))
+    response = shared.chat(token=CHARLIE)
+    assert response.status_code == 403
+    assert response.json()["message"] == "Client not permitted to call chat"
+    assert len(shared_fake.hits_for("echo")) == before
+
+
+def test_embeddings_come_back_in_the_order_of_their_inputs(shared: RunningGateway) -> None:
+    body = {"requestId": "e-1", "callerTool": "bob", "inputs": ["a", "b", "c"], "model": "reverse-embed"}
+    reversed_answer = shared.post("/mcp/embed", body | {"provider": "lmstudio_fake"}).json()
+    plain = shared.post("/mcp/embed", body | {"model": "embed-3"}).json()
+    assert reversed_answer["vectors"] == plain["vectors"]
+    assert len(plain["vectors"]) == 3
+
+
+def test_a_named_provider_is_the_caller_s_override(shared: RunningGateway) -> None:
+    routing = shared.chat(provider="lmstudio_fake").json()["providerInfo"]["routing"]
+    assert routing["strategy"] == "caller-override"
+
+
+def test_models_lists_what_bob_may_use(shared: RunningGateway) -> None:
+    answer = shared.get("/mcp/models").json()
+    assert answer["provider"] == "lmstudio_fake"
+    assert {"id": "echo", "ready": True, "description": "Default model", "defaults": ["chat", "chatStream"]} in answer[
+        "models"
+    ]
+    (provider,) = answer["providers"]
+    assert set(provider) == {"name", "capabilities", "defaults", "scores", "status", "models"}
+    assert shared.get("/mcp/models?provider=nobody").json()["reason"] == "UNKNOWN_PROVIDER"
+
+
+def test_health_tells_every_part_and_what_the_provider_covers(shared: RunningGateway) -> None:
+    answer = shared.get("/health", token=CHARLIE).json()
+    parts = {component["name"]: component for component in answer["components"]}
+    assert set(parts) == {"transport", "orchestrator", "audit", "database", "provider:lmstudio_fake"}
+    coverage = parts["provider:lmstudio_fake"]["capabilityCoverage"]
+    assert {row["capability"] for row in coverage} == {"chat", "chatStream", "embed"}
+
+
+def test_an_unknown_model_is_a_404(shared: RunningGateway) -> None:
+    response = shared.chat(model="no-such-model")
+    assert (response.status_code, response.json()["reason"]) == (404, "UNKNOWN_MODEL")
+
+
+def test_every_answered_and_every_refused_call_is_on_record_within_two_seconds(shared: RunningGateway) -> None:
+    served = shared.chat("remember me", requestId="on-record").headers["x-llm-caller-call-id"]
+    refused = shared.chat(token=CHARLIE).headers["x-llm-caller-call-id"]
+    (row,) = shared.wait_for_records(1, call_id=served)
+    assert (row["outcome"], row["status"], row["tool_id"], row["request_id"]) == ("ok", 200, "bob", "on-record")
+    (row,) = shared.wait_for_records(1, call_id=refused)
+    assert (row["outcome"], row["status"], row["tool_id"]) == ("FORBIDDEN", 403, "charlie")
+    assert "remember me" not in str(shared.records())
