@@ -56,6 +56,7 @@ class Channel(http.HTTPChannel):
     """One connection. It is idle, reading a header, reading a body, or handling a request."""
 
     totalHeadersSize = MAX_HEADER_BYTES
+    MAX_LENGTH = MAX_HEADER_BYTES
     maxHeaders = 100
 
     def __init__(self) -> None:
@@ -84,6 +85,9 @@ class Channel(http.HTTPChannel):
             self._idle = False
             self._arm(HEADER_DEADLINE_S, SLOW_HEADER)
         super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.refuse(BAD_FRAMING)
 
     def headerReceived(self, line: bytes) -> bool:
         return False if self._refused else bool(super().headerReceived(line))

@@ -82,6 +82,7 @@ class ProviderStream:
         self._finished = False
         self._over = False
         self._closed = False
+        self._failure: UpstreamError | None = None
         self.first: list[Event] = []
 
     async def open(self, first_event: Deadline, waited_from: float) -> None:
@@ -98,6 +99,8 @@ class ProviderStream:
         while True:
             if batch:
                 yield batch
+            if self._failure is not None:
+                raise self._failure
             if self._over:
                 break
             batch = await self._next(*self._deadline.within(self._deadline.timeouts.idle_ms, "idle"))
@@ -116,9 +119,16 @@ class ProviderStream:
         return self._read(self._parser.feed(chunk))
 
     def _read(self, raw: list[tuple[str, bytes]]) -> list[Event]:
-        events = []
+        """The events up to the first that is an error; that one is raised after they have been passed on."""
+        events: list[Event] = []
         for name, data in raw:
-            event = self._event(name, data)
+            try:
+                event = self._event(name, data)
+            except UpstreamError as error:
+                if not events:
+                    raise
+                self._failure = error
+                break
             if event is None:
                 continue
             if event.finish_reason is not None or event.done:

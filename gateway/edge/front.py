@@ -21,6 +21,7 @@ OPEN_PATHS = frozenset({"/livez", "/readyz"})
 API_PREFIX = "/mcp/"
 API_PATHS = frozenset({"/health", "/metrics"})
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
+_ODD_PATH = re.compile(r"//|/\.\.?(?:/|$)|[\x00-\x1f\x7f\\]")
 BAD_HOST = Refusal("BAD_REQUEST", "Unknown host", reason="UNKNOWN_HOST")
 NOT_READY = Problem(code="OVERLOADED", message="The service is starting.", reason="STARTING")
 DRAINING = Problem(
@@ -76,6 +77,9 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
         elif name == b"x-forwarded-for":
             forwarded.append(value)
     require_host(hosts, policy)
+    if _ODD_PATH.search(path):
+        # The router would read `//mcp/chat` as `/mcp/chat`; only one spelling of a path is a route.
+        raise Refusal("NOT_FOUND", "No such path")
     if path in OPEN_PATHS:
         scope[PEER] = ""
         return

@@ -16,7 +16,7 @@ from gateway.errors import Detail, Refusal
 MAX_DEPTH = 64
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
-_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89abAB])|\x00")
+_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\x00")
 _AT = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 _FIELD = re.compile(r"(?:required|unknown) field `(?P<field>[^`]*)`")
 

@@ -85,8 +85,8 @@ async def _watch(receive: Receive, task: "asyncio.Task[object]") -> None:
 
 def _request(scope: Scope, body: bytes) -> ASGIRequest:
     request = ASGIRequest(scope, BytesIO(body))
-    # DRF passes over a body that has no length, and a chunked one comes without.
-    request.META["CONTENT_LENGTH"] = str(len(body))
+    # DRF takes no length, and a length of 0, for "nothing to parse"; an empty body is to be refused as JSON.
+    request.META["CONTENT_LENGTH"] = str(len(body) or 1)
     return request
 
 

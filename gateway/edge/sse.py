@@ -130,6 +130,8 @@ class StreamedAnswer:
             await asyncio.wait((opening,), timeout=self._trail.runtime.policy.stream_commit_ms / 1000)
             if not opening.done():
                 await self._start()
+                # Servers send the head with the first of the body, and the client should have its 200 now.
+                await self._send(KEEPALIVE)
             return await opening
         except asyncio.CancelledError:
             opening.cancel()
