@@ -132,7 +132,9 @@ async def _read_request(reader: asyncio.StreamReader) -> Hit | None:
     except asyncio.IncompleteReadError:
         return None
     method, path, _ = head[0].split(" ", 2)
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
+    }
     raw = await reader.readexactly(int(headers.get("content-length", 0)))
     return Hit(method, path, headers, json.loads(raw) if raw else None)
 
@@ -188,7 +190,7 @@ class Answer:
         elif self.streamed:
             await self.stream()
         elif model == "cut-after-3":
-            self.writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"choices\": [")
+            self.writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"choices": [')
             await self.writer.drain()
             raise ConnectionResetError
         else:
@@ -312,7 +314,9 @@ class Answer:
     async def json(self, value: Any, status: int = 200, header: str = "") -> None:
         await self.raw(json.dumps(value).encode(), status, header)
 
-    async def raw(self, body: bytes, status: int = 200, header: str = "", kind: str = "application/json") -> None:
+    async def raw(
+        self, body: bytes, status: int = 200, header: str = "", kind: str = "application/json"
+    ) -> None:
         head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{header}\r\n"
         self.writer.write(head.encode() + body)
         await self.writer.drain()

@@ -51,9 +51,12 @@ def test_a_named_provider_is_the_caller_s_override(shared: RunningGateway) -> No
 def test_models_lists_what_bob_may_use(shared: RunningGateway) -> None:
     answer = shared.get("/mcp/models").json()
     assert answer["provider"] == "lmstudio_fake"
-    assert {"id": "echo", "ready": True, "description": "Default model", "defaults": ["chat", "chatStream"]} in answer[
-        "models"
-    ]
+    assert {
+        "id": "echo",
+        "ready": True,
+        "description": "Default model",
+        "defaults": ["chat", "chatStream"],
+    } in answer["models"]
     (provider,) = answer["providers"]
     assert set(provider) == {"name", "capabilities", "defaults", "scores", "status", "models"}
     assert shared.get("/mcp/models?provider=nobody").json()["reason"] == "UNKNOWN_PROVIDER"
@@ -72,11 +75,18 @@ def test_an_unknown_model_is_a_404(shared: RunningGateway) -> None:
     assert (response.status_code, response.json()["reason"]) == (404, "UNKNOWN_MODEL")
 
 
-def test_every_answered_and_every_refused_call_is_on_record_within_two_seconds(shared: RunningGateway) -> None:
+def test_every_answered_and_every_refused_call_is_on_record_within_two_seconds(
+    shared: RunningGateway,
+) -> None:
     served = shared.chat("remember me", requestId="on-record").headers["x-llm-caller-call-id"]
     refused = shared.chat(token=CHARLIE).headers["x-llm-caller-call-id"]
     (row,) = shared.wait_for_records(1, call_id=served)
-    assert (row["outcome"], row["status"], row["tool_id"], row["request_id"]) == ("ok", 200, "bob", "on-record")
+    assert (row["outcome"], row["status"], row["tool_id"], row["request_id"]) == (
+        "ok",
+        200,
+        "bob",
+        "on-record",
+    )
     (row,) = shared.wait_for_records(1, call_id=refused)
     assert (row["outcome"], row["status"], row["tool_id"]) == ("FORBIDDEN", 403, "charlie")
     assert "remember me" not in str(shared.records())

@@ -48,7 +48,9 @@ BAD_BODIES: list[tuple[str, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "body"), BAD_BODIES, ids=[f"{n}-{r}" for n, (r, _) in enumerate(BAD_BODIES)])
+@pytest.mark.parametrize(
+    ("reason", "body"), BAD_BODIES, ids=[f"{n}-{r}" for n, (r, _) in enumerate(BAD_BODIES)]
+)
 def test_a_bad_body_is_a_400_with_its_reason_and_no_provider_call(
     shared: RunningGateway, shared_fake: FakeProvider, reason: str, body: bytes
 ) -> None:
@@ -135,7 +137,9 @@ def test_errors_are_json_whatever_accept_says(
     shared: RunningGateway, method: str, path: str, status: int, code: str, accept: str
 ) -> None:
     url = httpx.URL(shared.url).copy_with(raw_path=path.encode())
-    request = httpx.Request(method, url, headers={"Accept": accept, "X-LLM-Caller-Token": BOB, "Host": "localhost"})
+    request = httpx.Request(
+        method, url, headers={"Accept": accept, "X-LLM-Caller-Token": BOB, "Host": "localhost"}
+    )
     response = shared.client.send(request)
     assert (response.status_code, response.json()["error"]) == (status, code)
     if status == 405:
@@ -182,7 +186,9 @@ def test_what_the_kind_cannot_do_is_named(tmp_path: Any, fake: FakeProvider) -> 
         assert (refused["reason"], refused["details"][0]["path"]) == ("CAPABILITY_UNSUPPORTED", "temperature")
         body = {"requestId": "e", "callerTool": "bob", "inputs": ["a"], "provider": "claude"}
         assert gateway.post("/mcp/embed", body).json()["reason"] == "CAPABILITY_UNSUPPORTED"
-        assert gateway.post("/mcp/embed", {k: v for k, v in body.items() if k != "provider"}).status_code == 500
+        assert (
+            gateway.post("/mcp/embed", {k: v for k, v in body.items() if k != "provider"}).status_code == 500
+        )
         leaky = gateway.chat(model="status-401", provider="claude")
         assert leaky.status_code == 502
         everything = leaky.text + gateway.stdout.read_text() + str(gateway.records())

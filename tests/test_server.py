@@ -86,19 +86,28 @@ def test_a_body_past_the_cap_is_refused_before_it_is_read(shared: RunningGateway
     status, body = status_and_body(exchange(shared, declared))
     assert (status, body["error"]) == (413, "BODY_TOO_LARGE")
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
-    status, body = status_and_body(exchange(shared, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 200))
+    status, body = status_and_body(
+        exchange(shared, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 200)
+    )
     assert (status, body["error"]) == (413, "BODY_TOO_LARGE")
 
 
 def test_a_chunked_body_is_read_like_any_other(shared: RunningGateway) -> None:
     text = json.dumps(chat_body("chunky")).encode()
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (text[:7], text[7:]))
-    status, body = status_and_body(exchange(shared, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"))
+    status, body = status_and_body(
+        exchange(shared, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+    )
     assert (status, body["message"]["content"]) == (200, "echo: chunky")
 
 
 def test_daphne_s_root_path_header_and_upgrades_have_no_effect(shared: RunningGateway) -> None:
-    headers = {"Daphne-Root-Path": "/evil", "Connection": "Upgrade", "Upgrade": "websocket", "X-LLM-Caller-Token": BOB}
+    headers = {
+        "Daphne-Root-Path": "/evil",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "X-LLM-Caller-Token": BOB,
+    }
     assert shared.client.get("/health", headers=headers).status_code == 200
 
 
@@ -135,7 +144,10 @@ def _drip(gateway: RunningGateway, start: bytes, seconds: float) -> bytes:
 def test_a_drain_lets_everything_in_flight_complete(tmp_path: Any, fake: FakeProvider) -> None:
     """25 calls and 25 streams in flight at SIGTERM (promise 11)."""
     entry = provider_entry(fake.url)
-    with running_gateway(tmp_path, {"providers": {"lmstudio_a": entry}}) as gateway, ThreadPoolExecutor(60) as pool:
+    with (
+        running_gateway(tmp_path, {"providers": {"lmstudio_a": entry}}) as gateway,
+        ThreadPoolExecutor(60) as pool,
+    ):
         calls = [pool.submit(_call, gateway, "/mcp/chat", "slow-2s") for _ in range(25)]
         streams = [pool.submit(_call, gateway, "/mcp/chatStream", "stream-40-50") for _ in range(25)]
         assert fake.wait_for(lambda: sum(hit.method == "POST" for hit in fake.hits) == 50)

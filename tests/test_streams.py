@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 
 def contents(frames: list) -> str:
-    return "".join(f["delta"].get("content", "") for f in frames if isinstance(f, dict) and f.get("type") == "delta")
+    return "".join(
+        f["delta"].get("content", "") for f in frames if isinstance(f, dict) and f.get("type") == "delta"
+    )
 
 
 def test_a_stream_is_deltas_one_completion_and_done(shared: RunningGateway) -> None:
@@ -69,7 +71,9 @@ def test_parallel_tool_calls_arrive_in_fragments_and_whole(shared: RunningGatewa
 
 def test_a_long_delta_is_split_and_all_of_it_arrives(shared: RunningGateway) -> None:
     frames = shared.frames(model="big-delta", provider="lmstudio_fake")
-    pieces = [f["delta"]["content"] for f in frames if isinstance(f, dict) and "content" in f.get("delta", {})]
+    pieces = [
+        f["delta"]["content"] for f in frames if isinstance(f, dict) and "content" in f.get("delta", {})
+    ]
     assert len(pieces) == 250
     assert {len(piece) for piece in pieces} == {4000}
     assert frames[-2]["payload"]["message"]["content"] == "x" * 1_000_000
@@ -86,7 +90,11 @@ def test_control_characters_are_removed_and_binary_is_dropped(shared: RunningGat
 
 @pytest.mark.parametrize(
     ("model", "code"),
-    [("cut-after-3", "TEMPORARY"), ("error-in-stream", "TEMPORARY"), ("hang-mid-stream", "DEADLINE_EXCEEDED")],
+    [
+        ("cut-after-3", "TEMPORARY"),
+        ("error-in-stream", "TEMPORARY"),
+        ("hang-mid-stream", "DEADLINE_EXCEEDED"),
+    ],
 )
 def test_a_provider_that_fails_mid_stream_gives_one_error_frame(
     shared: RunningGateway, shared_fake: FakeProvider, model: str, code: str
@@ -114,7 +122,9 @@ def test_what_fails_before_the_first_event_is_an_ordinary_error(
 
 def test_a_slow_first_event_commits_to_200_and_keeps_alive(tmp_path, fake: FakeProvider) -> None:
     env = {"LLM_CALLER_STREAM_COMMIT_MS": "200"}
-    with running_gateway(tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}, env=env) as gateway:
+    with running_gateway(
+        tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}, env=env
+    ) as gateway:
         began = time.monotonic()
         with gateway.stream(model="slow-1s", provider="lmstudio_a") as response:
             assert response.status_code == 200
@@ -129,7 +139,9 @@ def test_a_client_that_leaves_stops_the_provider_within_a_second(
 ) -> None:
     leaving = 100
     delays = asyncio.run(_leave_streams(shared, shared_fake, leaving))
-    print(f"promise 12: {len(delays)}/{leaving} provider calls cancelled, slowest {max(delays) * 1000:.0f} ms")
+    print(
+        f"promise 12: {len(delays)}/{leaving} provider calls cancelled, slowest {max(delays) * 1000:.0f} ms"
+    )
     assert len(delays) == leaving
     assert max(delays) < 1
     rows = shared.wait_for_records(leaving, outcome="CLIENT_CLOSED")
@@ -177,7 +189,7 @@ def test_a_client_that_leaves_a_plain_call_stops_the_provider_too(
 
 _TEXT = st.text(
     alphabet=st.one_of(
-        st.sampled_from("\r\n\u2028\u2029\x85\x00\x07\x7fé🜁 data:[DONE]{}\"\\"),
+        st.sampled_from('\r\n\u2028\u2029\x85\x00\x07\x7fé🜁 data:[DONE]{}"\\'),
         st.characters(blacklist_categories=["Cs"]),
     ),
     min_size=1,

@@ -15,13 +15,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(os.environ.get("LLM_CALLER_VENV") or ROOT / ".venv")
 PYTHON = VENV / "bin" / "python"
-LOCKS = {"server": "requirements.lock", "local-model": "requirements-local-model.lock", "dev": "requirements-dev.lock"}
+LOCKS = {
+    "server": "requirements.lock",
+    "local-model": "requirements-local-model.lock",
+    "dev": "requirements-dev.lock",
+}
 MODEL_PORT = "1234"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Starts LLM Caller, making what is missing.")
-    parser.add_argument("--local-model", action="store_true", help="also start a small real model on port 1234")
+    parser.add_argument(
+        "--local-model", action="store_true", help="also start a small real model on port 1234"
+    )
     parser.add_argument("--install-only", choices=("server", "dev"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.chdir(ROOT)
@@ -38,7 +44,7 @@ def main() -> None:
     os.execv(PYTHON, [str(PYTHON), "manage.py", "serve"])
 
 
-class only_one:  # noqa: N801 - reads as a phrase
+class only_one:
     """One start at a time in a checkout: two would install into the same folder."""
 
     def __enter__(self) -> None:
@@ -74,8 +80,19 @@ def start_model() -> None:
     state = ROOT / (os.environ.get("LLM_CALLER_STATE_DIR") or "var")
     weights = state / "models" / "gemma-3-270m-q4_k_m.gguf"
     weights.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = [PYTHON, "uat/local_model.py", "--port", MODEL_PORT, "--weights", weights, "--until-eof", str(reader)]
-    subprocess.Popen(command, pass_fds=(reader,), stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True)
+    command = [
+        PYTHON,
+        "uat/local_model.py",
+        "--port",
+        MODEL_PORT,
+        "--weights",
+        weights,
+        "--until-eof",
+        str(reader),
+    ]
+    subprocess.Popen(
+        command, pass_fds=(reader,), stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
+    )
     os.close(reader)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,9 @@ class Command(BaseCommand):
         present = os.environ.get("UAT_CLIENT_TOKEN")
         if present:
             if not is_known(present, peppers()):
-                self._hint("warning: UAT_CLIENT_TOKEN is set but no client has this token; run_uat.py will be refused")
+                self._hint(
+                    "warning: UAT_CLIENT_TOKEN is set but no client has this token; run_uat.py will be refused"
+                )
             return
         with transaction.atomic(), attributed("start", "token for the UAT client"):
             minted = issue(UAT_CLIENT, METHODS, peppers()[0])
