@@ -17,6 +17,8 @@ from providers.types import CAPABILITIES, Provider
 from telemetry.health import Component, Coverage, Status, timestamp
 
 PROBE_TIMEOUT_MS = 5_000
+FIRST_PAUSE_S = 1.0
+"""After a start or a change, what is not well is looked at sooner: it may be starting too. Then twice that, and so on."""
 FAILED: dict[str, str] = {
     "UPSTREAM_UNREACHABLE": "The provider cannot be reached; is it running, and is its base URL right?",
     "UPSTREAM_DNS_FAILURE": "The host name of the base URL cannot be resolved",
@@ -56,13 +58,18 @@ class Monitor:
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
+        impatience = FIRST_PAUSE_S
         while True:
             self._wake.clear()
             await self._round()
-            due = loop.time() + self._interval_s
+            well = all(seen.status == "ok" for seen in self._seen.values())
+            pause = self._interval_s if well else min(impatience, self._interval_s)
+            impatience *= 2
+            due = loop.time() + pause
             try:
-                async with asyncio.timeout(self._interval_s):
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
+                    impatience = FIRST_PAUSE_S
             except TimeoutError:
                 self._lag = max(loop.time() - due, 0.0)
 

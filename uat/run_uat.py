@@ -29,6 +29,7 @@ import contract_checks as checks
 
 PROMPT = [{"role": "user", "content": "Say hello in one short sentence."}]
 TIMEOUT_S = 120
+MODEL_LOADS_S = 20
 HINTS = {
     "403": "403: the token is unknown or lacks the method. Issue one: .venv/bin/python manage.py issue_token uat "
     "--methods chat,chatStream,embed,getHealth,models, and set UAT_CLIENT_TOKEN in .env",
@@ -279,11 +280,23 @@ def wait_until_ready(gateway: Gateway, seconds: float) -> bool:
     while True:
         try:
             if gateway.once("GET", "/readyz").status == 200:
-                return True
+                break
         except requests.RequestException:
             pass
         if time.monotonic() > until:
             return False
+        time.sleep(0.5)
+    wait_for_health(gateway, until)
+    return True
+
+
+def wait_for_health(gateway: Gateway, until: float) -> None:
+    """A local model may still be loading. What is not well after a while is for the rows to say."""
+    until = min(until, time.monotonic() + MODEL_LOADS_S)
+    while time.monotonic() < until:
+        answer = gateway.call("GET", "/health")
+        if answer.status != 200 or answer.body.get("status") == "ok":
+            return
         time.sleep(0.5)
 
 
