@@ -12,6 +12,7 @@ import queue
 import re
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any, Literal
@@ -179,7 +180,7 @@ class JsonLog:
             self._dropped += 1
             METRICS.count("log_lines_dropped")
             return
-        self._queue.put((timestamp(), level, message, request_id, trace_id, metadata))
+        self._queue.put((time.time(), level, message, request_id, trace_id, metadata))
 
     def _run(self) -> None:
         running = True
@@ -195,7 +196,8 @@ class JsonLog:
             self._emit(b"".join(self._lines(entry) for entry in batch))
 
     def _lines(self, entry: tuple[Any, ...]) -> bytes:
-        at, level, message, request_id, trace_id, metadata = entry
+        epoch, level, message, request_id, trace_id, metadata = entry
+        at = timestamp(epoch)
         found: set[str] = set()
         clean = self._redactor.apply(metadata or {}, found)
         lines = _line(at, level, message, request_id, trace_id, clean)

@@ -68,10 +68,14 @@ def messages() -> list[dict[str, str]]:
 
 def start_relay(stub_port: int) -> Served:
     port = free_port()
-    process = start([sys.executable, "uat/bench_relay.py", str(port), f"http://127.0.0.1:{stub_port}"], port=port)
+    process = start(
+        [sys.executable, "uat/bench_relay.py", str(port), f"http://127.0.0.1:{stub_port}"], port=port
+    )
     body: dict[str, Any] = {"model": "bench", "messages": messages(), "max_tokens": 64}
     path = "/v1/chat/completions"
-    return Served(process, port, load.request(port, path, body), load.request(port, path, body | {"stream": True}))
+    return Served(
+        process, port, load.request(port, path, body), load.request(port, path, body | {"stream": True})
+    )
 
 
 def start_gateway(stub_port: int, folder: Path) -> Served:

@@ -11,9 +11,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from clients.types import Caller
@@ -21,10 +19,11 @@ from gateway import pipeline
 from gateway.edge import inventory, native
 from gateway.edge.front import TRAIL
 from gateway.edge.identify import identify
-from gateway.edge.respond import encode_json, retry_after
+from gateway.edge.respond import encode_json, problem_body, retry_after
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.trail import Trail
 from telemetry.health import report
+from telemetry.journal import JournalError
 from telemetry.logs import describe
 
 
@@ -61,25 +60,11 @@ class StrictJSONParser(BaseParser):
         return native.decode(trail_of(context["request"]), context["view"].body, raw)
 
 
-class JSONRenderer(BaseRenderer):
-    media_type = "application/json"
-    format = "json"
-    charset = None
-
-    def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
-    ) -> bytes:
-        return encode_json(data)
-
-
 class OneMediaType(BaseContentNegotiation):
     """JSON in, JSON out, whatever `Accept` says."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        return renderers[0], "application/json"
 
 
 class GatewayView(APIView):
@@ -88,9 +73,7 @@ class GatewayView(APIView):
     authentication_classes: ClassVar[Any] = (TokenAuthentication,)
     permission_classes: ClassVar[Any] = (MethodPermission,)
     parser_classes: ClassVar[Any] = (StrictJSONParser,)
-    renderer_classes: ClassVar[Any] = (JSONRenderer,)
     content_negotiation_class = OneMediaType
-    throttle_classes: ClassVar[Any] = ()
     granted_as: str
     body: type[native.Envelope]
 
@@ -100,11 +83,12 @@ class GatewayView(APIView):
         trail = trail_of(wrapped)
         problem: Problem | None = None
         try:
-            self.initial(wrapped, *args, **kwargs)
+            self.perform_authentication(wrapped)
+            self.check_permissions(wrapped)
             handler = getattr(self, wrapped.method.lower(), None) if wrapped.method in self.allowed else None
             if handler is None:
                 raise self._not_allowed()
-            response = Response(await handler(wrapped, trail))
+            content = encode_json(await handler(wrapped, trail))
         except Exception as error:  # the outermost edge of a call
             problem = problem_for(error)
             if problem.code == "INTERNAL_ERROR":
@@ -114,9 +98,8 @@ class GatewayView(APIView):
                     trace_id=trail.call_id,
                     metadata=describe(error),
                 )
-            response = Response(problem.body(trail.call_id), status=problem.status)
-        answered = self.finalize_response(wrapped, response, *args, **kwargs)
-        return self._finish(trail, answered, problem)
+            content = problem_body(problem, trail.call_id)
+        return self._finish(trail, content, problem)
 
     @property
     def allowed(self) -> tuple[str, ...]:
@@ -126,18 +109,15 @@ class GatewayView(APIView):
         allow = ", ".join(self.allowed).encode()
         return Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"Allow", allow),))
 
-    def _finish(self, trail: Trail, response: HttpResponse, problem: Problem | None) -> HttpResponse:
-        """Renders, and records the outcome before anything of the answer can be sent."""
-        cast(Response, response).render()
+    def _finish(self, trail: Trail, content: bytes, problem: Problem | None) -> HttpResponse:
+        """Records the outcome before anything of the answer can be sent."""
+        status = problem.status if problem else 200
         try:
-            trail.close(status=response.status_code, bytes_out=len(response.content), problem=problem)
-        except Exception as error:  # the record cannot be written: the answer is withheld
+            trail.close(status=status, bytes_out=len(content), problem=problem)
+        except JournalError as error:
             problem = problem_for(error)
-            response = HttpResponse(
-                encode_json(problem.body(trail.call_id)),
-                status=problem.status,
-                content_type="application/json",
-            )
+            status, content = problem.status, problem_body(problem, trail.call_id)
+        response = HttpResponse(content, status=status, content_type="application/json")
         _set_headers(response, trail, problem)
         return response
 

@@ -237,11 +237,11 @@ def _endpoint(provider: Provider, path: str) -> httpx.URL:
     return endpoint(provider.base_url, path if has_version else f"v1/{path}")
 
 
-def headers(provider: Provider) -> dict[str, str]:
+def headers(provider: Provider) -> httpx.Headers:
     base = {"content-type": "application/json", "anthropic-version": VERSION}
     if provider.api_key is not None:
         base["x-api-key"] = provider.api_key.reveal()
-    return base
+    return httpx.Headers(base)
 
 
 def encode_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:

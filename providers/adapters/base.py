@@ -120,7 +120,7 @@ def decode(kind: type[T], body: bytes) -> T:
     return result
 
 
-def post(url: httpx.URL, headers: dict[str, str], payload: dict[str, Any]) -> httpx.Request:
+def post(url: httpx.URL, headers: httpx.Headers, payload: dict[str, Any]) -> httpx.Request:
     return httpx.Request("POST", url, headers=headers, content=_encoder.encode(payload))
 
 

@@ -4,6 +4,7 @@ Wire format: OpenAI API reference, "Chat Completions", "Embeddings" and "Models"
 leave fields out or null them, so every field that is not needed is optional here.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -233,11 +234,17 @@ def finish(reason: str | None, *, refused: bool = False) -> FinishReason:
     return FINISH.get(reason or "stop", "other")
 
 
-def headers(provider: Provider) -> dict[str, str]:
+def headers(provider: Provider) -> httpx.Headers:
+    return _headers(provider.api_key.reveal() if provider.api_key else None)
+
+
+@lru_cache(maxsize=256)
+def _headers(key: str | None) -> httpx.Headers:
+    """Made once per key: normalising headers is a good part of making a request."""
     base = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
-    if provider.api_key is not None:
-        base["authorization"] = f"Bearer {provider.api_key.reveal()}"
-    return base
+    if key is not None:
+        base["authorization"] = f"Bearer {key}"
+    return httpx.Headers(base)
 
 
 def encode_message(message: Message) -> dict[str, Any]:

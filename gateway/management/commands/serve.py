@@ -1,5 +1,6 @@
 """`manage.py serve`: the hardened Daphne in the foreground, JSON lines on stdout."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Command(BaseCommand):
             max_body_bytes=settings.ENVIRONMENT["LLM_CALLER_MAX_BODY_BYTES"],
             drain_s=settings.ENVIRONMENT["LLM_CALLER_DRAIN_S"],
         )
+        spare_the_collector()
         code = server.run()
         log.stop()
         sys.exit(code)
@@ -43,6 +45,14 @@ class Command(BaseCommand):
             raise CommandError(f"{message} ({type(error).__name__})", returncode=2) from None
         if problems:
             raise CommandError("\n".join(problems), returncode=2)
+
+
+def spare_the_collector() -> None:
+    """What is loaded by now lives as long as the process: it is taken out of every later collection, and
+    calls, which free almost all they make by reference counts, cause fewer of them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def start_log() -> None:
