@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from gateway.configfile import egress
 from gateway.environment import SettingsError
 from gateway.reload import build_policy
 
@@ -25,6 +26,7 @@ def safe_start(app_configs: Any, **_: Any) -> list[CheckMessage]:
         )
     try:
         build_policy()
+        egress()
     except SettingsError as error:
         found.append(Error(str(error), id="llm_caller.E003"))
     if not is_loopback(settings.HOST) and not settings.PUBLIC_URL:

@@ -19,6 +19,7 @@ from clients import loader as clients_loader
 from clients.tokens import Pepper, parse_peppers
 from gateway import backups
 from gateway.attribution import attributed
+from gateway.environment import SettingsError
 from gateway.models import ConfigFile
 from providers import document as providers_document
 from providers import loader as providers_loader
@@ -71,7 +72,13 @@ def peppers() -> tuple[Pepper, ...]:
 
 
 def egress() -> EgressPolicy:
-    return EgressPolicy(parse_networks(settings.ENVIRONMENT["LLM_CALLER_EGRESS_ALLOW"]))
+    """Raises `SettingsError`."""
+    try:
+        return EgressPolicy(parse_networks(settings.ENVIRONMENT["LLM_CALLER_EGRESS_ALLOW"]))
+    except ValueError:
+        raise SettingsError(
+            "LLM_CALLER_EGRESS_ALLOW holds something that is not a network such as 10.1.0.0/16"
+        ) from None
 
 
 def import_files(

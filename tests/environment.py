@@ -3,6 +3,7 @@
 import os
 import secrets
 import tempfile
+from pathlib import Path
 
 SECRETS = ("DJANGO_SECRET_KEY", "LLM_CALLER_TOKEN_PEPPERS", "LLM_CALLER_ENCRYPTION_KEYS")
 
@@ -12,3 +13,4 @@ for _name in SECRETS:
     os.environ.setdefault(_name, secrets.token_urlsafe(48))
 os.environ["LLM_CALLER_ENV_FILE"] = "tests/no-such.env"
 os.environ["LLM_CALLER_STATE_DIR"] = tempfile.mkdtemp(prefix="llm-caller-tests-")
+(Path(os.environ["LLM_CALLER_STATE_DIR"]) / "static").mkdir()

@@ -109,6 +109,8 @@ class FakeProvider:
         for task in pending:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        # Closed transports let go of their sockets one turn of the loop later.
+        self._loop.run_until_complete(asyncio.sleep(0.01))
         self._loop.close()
 
     def _stop(self) -> None:
@@ -120,7 +122,7 @@ class FakeProvider:
             while (hit := await _read_request(reader)) is not None:
                 self.note(lambda hit=hit: self.hits.append(hit))
                 await Answer(self, hit, reader, writer).send()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -174,10 +176,9 @@ class Answer:
             await asyncio.sleep(int(match[1]) / (1000 if match[2] == "ms" else 1))
         if model == "silent":
             await asyncio.Event().wait()
-        if match := re.match(r"(\d{3})-then-ok", model):
-            if self.fake.fails_first(model):
-                await self.error(int(match[1]))
-                return
+        if (match := re.match(r"(\d{3})-then-ok", model)) and self.fake.fails_first(model):
+            await self.error(int(match[1]))
+            return
         if match := re.fullmatch(r"status-(\d{3})", model):
             await self.error(int(match[1]))
         elif match := re.fullmatch(r"429-retry-after-(.+)", model):

@@ -1,5 +1,6 @@
 """The hardened server over raw sockets: framing, caps, deadlines, drain (promise 11)."""
 
+import contextlib
 import json
 import re
 import signal
@@ -18,10 +19,8 @@ from fake_provider import FakeProvider
 def exchange(gateway: RunningGateway, data: bytes, seconds: float = 15) -> bytes:
     """Sends the bytes and reads until the server closes or falls silent."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=seconds) as connection:
-        try:
+        with contextlib.suppress(OSError):
             connection.sendall(data)
-        except OSError:
-            pass
         received = b""
         try:
             while chunk := connection.recv(65536):

@@ -19,7 +19,7 @@ from gateway.configfile import FILES, ImportRefused, drift, import_files, pepper
 from gateway.environment import BASE_DIR, env_file
 
 UAT_CLIENT = "uat"
-PASSWORD_FILE = "admin-password.txt"
+PASSWORD_FILE = "admin-password.txt"  # noqa: S105 - a file's name
 
 
 class Command(BaseCommand):

@@ -1,0 +1,122 @@
+"""The real engine against real sockets: each way a connection fails has its own reason."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from providers.egress import EgressPolicy, parse_networks
+from providers.errors import DeadlineError, UpstreamError
+from providers.transport import open_transport
+
+
+@contextmanager
+def listening(backlog: int = 1) -> Iterator[socket.socket]:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(backlog)
+        yield server
+
+
+async def failure(url: str, egress: EgressPolicy | None = None) -> UpstreamError:
+    transport = open_transport(egress or EgressPolicy())
+    try:
+        with pytest.raises(UpstreamError) as error:
+            await transport.send(httpx.Request("GET", url), connect_ms=300, head_ms=500)
+        return error.value
+    finally:
+        await transport.close()
+
+
+async def test_refused_dns_tls_silence_and_nonsense_are_told_apart() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert (await failure(f"http://127.0.0.1:{port}/")).reason == "UPSTREAM_UNREACHABLE"
+    assert (await failure("http://no-such-host.invalid/")).reason == "UPSTREAM_DNS_FAILURE"
+    with listening() as server:
+        silent = await failure(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        assert isinstance(silent, DeadlineError)
+        assert silent.which == "firstEvent"
+    assert (await against(b"HTTP/1.1 400 no TLS here\r\n\r\n", "https")).reason == "UPSTREAM_TLS_FAILURE"
+    assert (await against(b"nonsense\r\n\r\n", "http")).reason == "UPSTREAM_BAD_RESPONSE"
+    assert (await against(b"", "http")).reason == "UPSTREAM_DISCONNECTED"
+
+
+async def against(said: bytes, scheme: str) -> UpstreamError:
+    """What comes of a server that says this to anything and closes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        return await failure(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+
+async def test_a_dialled_address_outside_the_policy_is_refused_before_a_connection() -> None:
+    for url in (
+        "http://169.254.169.254/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://10.0.0.1/",
+        "http://192.168.1.1/",
+        "http://0.0.0.0/",
+        "http://[fd00:ec2::254]/",
+        "http://[fe80::1]/",
+        "http://2852039166/",
+    ):
+        error = await failure(url)
+        assert error.reason in ("EGRESS_REFUSED", "UPSTREAM_DNS_FAILURE", "BASE_URL_INVALID"), url
+        assert error.classification == "CONFIG" or error.reason == "UPSTREAM_DNS_FAILURE", url
+
+
+@pytest.mark.parametrize(
+    ("address", "permitted"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.1", False),
+        ("172.16.0.1", False),
+        ("192.168.0.1", False),
+        ("100.64.0.1", False),
+        ("fd00::1", False),
+        ("169.254.169.254", False),
+        ("::ffff:169.254.169.254", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("2002:a9fe:a9fe::", False),
+        ("fe80::1%eth0", False),
+        ("100.100.100.200", False),
+        ("168.63.129.16", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("ff02::1", False),
+        ("not-an-address", False),
+        ("", False),
+    ],
+)
+def test_which_addresses_are_open(address: str, permitted: bool) -> None:
+    assert EgressPolicy().permits(address) is permitted
+
+
+def test_an_allowed_network_opens_itself_but_never_metadata() -> None:
+    policy = EgressPolicy(parse_networks(["10.0.0.0/8", "169.254.0.0/16", "fd00::/8", "100.64.0.0/10"]))
+    assert policy.permits("10.1.2.3")
+    assert policy.permits("::ffff:10.1.2.3")
+    assert policy.permits("fd00::1")
+    assert not policy.permits("169.254.169.254")
+    assert not policy.permits("169.254.0.1")
+    assert not policy.permits("fd00:ec2::254")
+    assert not policy.permits("100.100.100.200")
+    assert not policy.permits("192.168.0.1")

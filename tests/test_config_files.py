@@ -1,0 +1,275 @@
+"""Import, export, drift at start, backups (contract §3, promise 19)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, RunningGateway, provider_entry, registry, running_gateway
+from fake_provider import FakeProvider
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway import backups
+from gateway.configfile import CLIENTS, PROVIDERS, ImportRefused, export_file, import_files, render
+
+pytestmark = pytest.mark.django_db
+
+
+def write(folder: Path, name: str, document: Any) -> Path:
+    path = folder / name
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return path
+
+
+def problems(folder: Path, name: str, document: Any) -> list[tuple[str, str]]:
+    before = (render(PROVIDERS), render(CLIENTS))
+    with pytest.raises(ImportRefused) as refused:
+        import_files({name: write(folder, name, document)})
+    assert (render(PROVIDERS), render(CLIENTS)) == before, "nothing was changed"
+    return [(problem.pointer, problem.message) for problem in refused.value.problems]
+
+
+def test_files_of_the_original_service_import_unchanged(tmp_path: Path) -> None:
+    providers = {
+        "providers": {
+            "lmstudio_gpu": provider_entry("http://localhost:1234/v1", scores={"chat": 95}, notes="GPU"),
+            "openai": {
+                "baseUrl": "https://api.openai.com/v1",
+                "defaultModel": "gpt-4o-mini",
+                "capabilities": ["chat", "chatStream", "embed"],
+            },
+            "anthropic": {
+                "baseUrl": "https://api.anthropic.com",
+                "defaultModel": "claude-3-5-sonnet",
+                "capabilities": ["chat", "chatStream"],
+            },
+        }
+    }
+    outcome = import_files(
+        {PROVIDERS: write(tmp_path, PROVIDERS, providers), CLIENTS: write(tmp_path, CLIENTS, registry())}
+    )
+    assert outcome.changed == [PROVIDERS, CLIENTS]
+    exported = json.loads(render(PROVIDERS))
+    assert exported == providers
+    clients = json.loads(render(CLIENTS))["clients"]
+    assert [client["toolId"] for client in clients] == ["bob", "charlie"]
+    assert "bob-token" not in render(CLIENTS).decode()
+    assert clients[0]["tokens"][0]["hash"].startswith("hmac-sha256:")
+
+
+_name = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
+_model = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x2FFF, blacklist_categories=["Cs", "Cc"]),
+    min_size=1,
+    max_size=20,
+)
+_capability = st.sampled_from(["chat", "chatStream", "embed"])
+_provider = st.fixed_dictionaries(
+    {
+        "baseUrl": st.sampled_from(
+            ["http://localhost:1234/v1", "https://api.example.com", "http://[::1]:8080/"]
+        ),
+        "defaultModel": _model,
+        "capabilities": st.lists(_capability, min_size=1, max_size=3, unique=True),
+    },
+    optional={
+        "defaults": st.dictionaries(_capability, _model, max_size=3),
+        "scores": st.dictionaries(
+            _capability, st.one_of(st.integers(-100, 100), st.floats(-1e6, 1e6)), max_size=3
+        ),
+        "kind": st.sampled_from(["lmstudio", "openai", "openai-compatible"]),
+        "apiKey": st.sampled_from([{"env": "SOME_KEY"}, {"file": "/run/secrets/key"}, {"stored": True}]),
+        "enabled": st.booleans(),
+        "timeouts": st.dictionaries(
+            st.sampled_from(["connectMs", "idleMs"]), st.integers(1, 10**6), max_size=2
+        ),
+        "maxConcurrency": st.integers(1, 64),
+        "models": st.lists(_model, max_size=4, unique=True),
+        "notes": st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30),
+    },
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(providers=st.dictionaries(_name.filter(lambda n: n != "anthropic"), _provider, max_size=4))
+def test_export_import_export_is_byte_identical(tmp_path: Path, providers: dict[str, Any]) -> None:
+    import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": providers})})
+    first = render(PROVIDERS)
+    (tmp_path / PROVIDERS).write_bytes(first)
+    empty = write(tmp_path, "empty.json", {"providers": {}})
+    import_files({PROVIDERS: empty})
+    import_files({PROVIDERS: tmp_path / PROVIDERS})
+    assert render(PROVIDERS) == first
+    assert list(json.loads(first)["providers"]) == list(providers)
+
+
+def test_tokens_survive_the_round_trip(tmp_path: Path) -> None:
+    import_files({CLIENTS: write(tmp_path, CLIENTS, registry())})
+    first = render(CLIENTS)
+    import_files({CLIENTS: write(tmp_path, "empty.json", {"clients": []})})
+    import_files({CLIENTS: write(tmp_path, CLIENTS, first.decode())})
+    assert render(CLIENTS) == first
+
+
+def test_every_problem_is_listed_with_its_pointer(tmp_path: Path) -> None:
+    good = provider_entry("http://localhost:1/v1")
+    document = {
+        "providers": {
+            "a": good | {"baseUrl": "ftp://x", "extra": 1},
+            "b/c": good | {"capabilities": ["chat", "fly"]},
+            "d": {k: v for k, v in good.items() if k != "defaultModel"},
+            "anthropic": good,
+            "e": good | {"apiKey": {"env": "sk-secret-value"}, "baseUrl": "http://user:pass@host/"},
+            "f": good | {"kind": "telepathy"},
+        }
+    }
+    found = dict(problems(tmp_path, PROVIDERS, document))
+    assert found["/providers/a/extra"] == "Unknown field"
+    assert "/providers/b~1c/capabilities/1" in found
+    assert found["/providers/d"] == "`defaultModel` is missing"
+    assert found["/providers/anthropic/capabilities/2"] == "Providers of kind anthropic have no embed"
+    assert found["/providers/e/apiKey/env"] == "The name of an environment variable is needed, never a key"
+    assert "/providers/e/baseUrl" in found
+    assert "/providers/f/kind" in found
+    assert "sk-secret-value" not in str(found)
+    assert "user:pass" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("{", "is not JSON"),
+        ('{"providers": {}, "providers": {}}', "same key twice"),
+        ("[]", "An object is needed"),
+        ('{"providers": {"a": 1}}', "An object is needed"),
+        ('{"providers": {}, "aliases": {"fast": "nobody/x"}}', "There is no provider 'nobody'"),
+        ('{"providers": {"a": {"notes": "\\ud800"}}}', "cannot be kept"),
+    ],
+)
+def test_a_broken_file_is_refused_whole(tmp_path: Path, document: str, message: str) -> None:
+    assert message in problems(tmp_path, PROVIDERS, document)[0][1]
+
+
+def test_the_same_tool_twice_is_a_second_token_or_an_error(tmp_path: Path) -> None:
+    bob = registry()["clients"][0]
+    import_files({CLIENTS: write(tmp_path, CLIENTS, {"clients": [bob, bob | {"token": "other"}]})})
+    assert len(json.loads(render(CLIENTS))["clients"][0]["tokens"]) == 2
+    different = {"clients": [bob, bob | {"token": "other", "allowedMethods": ["chat"]}]}
+    assert problems(tmp_path, CLIENTS, different)[0][0] == "/clients/1/toolId"
+    assert "registered twice" in problems(tmp_path, CLIENTS, {"clients": [bob, bob | {"toolId": "x"}]})[0][1]
+
+
+def test_an_unknown_pepper_is_an_error(tmp_path: Path) -> None:
+    token = {"id": "t1", "hash": f"hmac-sha256:0badc0de:{'a' * 64}"}
+    document = {"clients": [{"toolId": "x", "tokens": [token], "allowedMethods": []}]}
+    assert problems(tmp_path, CLIENTS, document)[0][0] == "/clients/0/tokens/0/hash"
+
+
+def test_merge_only_adds_and_changes(tmp_path: Path) -> None:
+    entry = provider_entry("http://localhost:1/v1")
+    import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": {"a": entry, "b": entry}})})
+    import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": {"c": entry}})}, merge=True)
+    assert list(json.loads(render(PROVIDERS))["providers"]) == ["a", "b", "c"]
+    import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": {"c": entry}})})
+    assert list(json.loads(render(PROVIDERS))["providers"]) == ["c"]
+
+
+def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    entry = provider_entry("http://10.0.0.5/v1")
+    outcome = import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": {"a": entry}})}, dry_run=True)
+    assert outcome.changed == [PROVIDERS]
+    assert "LLM_CALLER_EGRESS_ALLOW" in outcome.warnings[0]
+    assert json.loads(render(PROVIDERS))["providers"] == {}
+
+
+def test_backups_are_kept_pruned_and_never_somebody_else_s(tmp_path: Path) -> None:
+    (tmp_path / f"{PROVIDERS}.bkup").write_text("the operator's own")
+    removed: list[Path] = []
+    for _ in range(5):
+        removed += export_file(PROVIDERS, tmp_path)
+    assert len(backups.backups_of(tmp_path / PROVIDERS)) == 2
+    assert len(removed) == 2
+    assert (tmp_path / f"{PROVIDERS}.bkup").exists()
+    assert (tmp_path / PROVIDERS).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failed_save_leaves_its_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, PROVIDERS, "old")
+    replace = Path.replace
+
+    def fail(self: Path, target: Any) -> Path:
+        if self.suffix == ".tmp":
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(backups.SaveError, match="its backup is"):
+        backups.save(path, b"new")
+    assert path.read_text() == "old"
+    assert [backup.read_text() for backup in backups.backups_of(path)] == ["old"]
+
+
+def test_a_file_that_alone_changed_is_imported_at_start_and_a_conflict_is_not(
+    tmp_path: Path, fake: FakeProvider
+) -> None:
+    entry = provider_entry(fake.url)
+    with running_gateway(tmp_path, {"providers": {"one": entry}}, start=False) as gateway:
+        gateway.configure({"providers": {"two": entry}}, None)
+        assert "Imported" in gateway.manage("prepare", "--no-uat-token").stderr
+        gateway.manage("export_config", "--dir", str(tmp_path / "out"))
+        assert list(json.loads((tmp_path / "out" / PROVIDERS).read_text())["providers"]) == ["two"]
+        change = "from providers.models import Provider; p = Provider.objects.get(); p.notes = 'x'; p.save()"
+        gateway.manage("shell", "-c", change)
+        gateway.configure({"providers": {"three": entry}}, None)
+        warned = gateway.manage("prepare", "--no-uat-token").stderr
+        assert "both changed" in warned
+        assert "manage.py import_config" in warned
+        gateway.manage("export_config", "--dir", str(tmp_path / "out"))
+        assert list(json.loads((tmp_path / "out" / PROVIDERS).read_text())["providers"]) == ["two"]
+
+
+def test_the_command_lists_problems_and_exits_2(tmp_path: Path, fake: FakeProvider) -> None:
+    with running_gateway(tmp_path, {"providers": {}}, start=False) as gateway:
+        gateway.configure({"providers": {"a": {"baseUrl": "x"}}}, None)
+        done = gateway.manage("import_config", check=False)
+        assert done.returncode == 2
+        assert "/providers/a" in done.stderr
+        assert "nothing was changed" in done.stderr
+
+
+@pytest.mark.chaos
+def test_killed_imports_are_whole_or_not_at_all(tmp_path: Path, fake: FakeProvider) -> None:
+    """Promise 19. `LLM_CALLER_CHAOS_ROUNDS` (20 here, 200 for the promise's figure)."""
+    rounds = int(os.environ.get("LLM_CALLER_CHAOS_ROUNDS") or os.environ.get("CHAOS_ROUNDS") or 20)
+    entry = provider_entry(fake.url)
+    sets = [{f"{letter}{n}": entry for n in range(30)} for letter in "ab"]
+    with running_gateway(tmp_path, {"providers": sets[0]}, start=False) as gateway:
+        half = 0
+        for number in range(rounds):
+            gateway.configure({"providers": sets[number % 2]}, None)
+            _kill_import(gateway, 0.45 + 0.02 * (number % 25))
+            gateway.manage("export_config", "--dir", str(tmp_path / "out"))
+            names = set(json.loads((tmp_path / "out" / PROVIDERS).read_text())["providers"])
+            half += names not in (set(sets[0]), set(sets[1]))
+        print(f"promise 19: {rounds} imports killed, {half} left half done")
+        assert half == 0
+
+
+def _kill_import(gateway: RunningGateway, after: float) -> None:
+    command = [sys.executable, str(ROOT / "manage.py"), "import_config"]
+    process = subprocess.Popen(
+        command, env=gateway.env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(after)
+    process.send_signal(signal.SIGKILL)
+    process.wait()

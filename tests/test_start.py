@@ -1,0 +1,181 @@
+"""Starts that are refused, and what a first start makes (promise 25, issue's point 10)."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, RunningGateway, provider_entry, registry, running_gateway
+from fake_provider import FakeProvider
+
+from gateway import envfile
+from gateway.environment import GENERATED
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, fake: FakeProvider) -> Any:
+    with running_gateway(
+        tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}, start=False
+    ) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"DJANGO_SECRET_KEY": ""}, "DJANGO_SECRET_KEY"),
+        ({"DJANGO_SECRET_KEY": "django-insecure-0123456789012345678901234567890"}, "DJANGO_SECRET_KEY"),
+        ({"LLM_CALLER_TOKEN_PEPPERS": ""}, "LLM_CALLER_TOKEN_PEPPERS"),
+        ({"LLM_CALLER_TOKEN_PEPPERS": "short-canary"}, "LLM_CALLER_TOKEN_PEPPERS"),
+        ({"LLM_CALLER_TOKEN_PEPPERS": "another-pepper-" + "x1y2" * 10}, "LLM_CALLER_TOKEN_PEPPERS"),
+        ({"LLM_CALLER_ENCRYPTION_KEYS": ""}, "LLM_CALLER_ENCRYPTION_KEYS"),
+        (
+            {"LLM_CALLER_ENCRYPTION_KEYS": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+            "LLM_CALLER_ENCRYPTION_KEYS",
+        ),
+        ({"DEBUG": "true"}, "DEBUG"),
+        ({"LLM_CALLER_HOST": "0.0.0.0", "LLM_CALLER_ALLOWED_HOSTS": "*"}, "LLM_CALLER_ALLOWED_HOSTS"),
+        ({"LLM_CALLER_PORT": "canary"}, "LLM_CALLER_PORT"),
+        ({"LLM_CALLER_ALLOWED_NETWORKS": "canary"}, "LLM_CALLER_ALLOWED_NETWORKS"),
+        ({"LLM_CALLER_EGRESS_ALLOW": "canary"}, "LLM_CALLER_EGRESS_ALLOW"),
+        ({"LLM_CALLER_LOG_LEVEL": "canary"}, "LLM_CALLER_LOG_LEVEL"),
+    ],
+)
+def test_an_insecure_or_unreadable_setting_stops_the_start(
+    prepared: RunningGateway, env: dict[str, str], named: str
+) -> None:
+    prepared.env |= env
+    done = prepared.manage("serve", check=False)
+    assert done.returncode == 2, done.stderr
+    assert named in done.stderr
+    assert all(value not in done.stderr for value in env.values() if len(value) > 5 and value != "0.0.0.0")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_encryption_key_stops_the_start(prepared: RunningGateway) -> None:
+    seal = (
+        "from django.conf import settings; from providers.models import Provider; from providers.secrets import KeyRing;"
+        "p = Provider.objects.get(); p.credential_source = 'stored';"
+        "p.stored_credential = KeyRing(settings.ENCRYPTION_KEYS).seal('sk-canary', bound_to=str(p.uid)); p.save()"
+    )
+    prepared.manage("shell", "-c", seal)
+    prepared.env["LLM_CALLER_ENCRYPTION_KEYS"] = secrets.token_urlsafe(48)
+    done = prepared.manage("serve", check=False)
+    assert done.returncode == 2
+    assert "LLM_CALLER_ENCRYPTION_KEYS opens none of the credentials stored for lmstudio_a" in done.stderr
+
+
+def test_deploy_checks_pass_with_a_public_https_url(prepared: RunningGateway) -> None:
+    prepared.env["LLM_CALLER_PUBLIC_URL"] = "https://llm.example.org"
+    prepared.manage("check", "--deploy", "--fail-level", "WARNING")
+
+
+def test_an_unprepared_database_is_said_plainly(tmp_path: Path) -> None:
+    gateway = RunningGateway(tmp_path, {})
+    (tmp_path / "var").mkdir()
+    done = gateway.manage("serve", check=False)
+    assert done.returncode == 2
+    assert "manage.py migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_said_plainly(prepared: RunningGateway, fake: FakeProvider) -> None:
+    prepared.env["LLM_CALLER_PORT"] = str(fake.port)
+    done = prepared.manage("serve", check=False)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{fake.port}" in done.stderr
+
+
+def test_prepare_makes_an_admin_with_a_generated_password_of_mode_0600(prepared: RunningGateway) -> None:
+    path = prepared.folder / "var" / "admin-password.txt"
+    assert path.stat().st_mode & 0o777 == 0o600
+    check = (
+        "from django.contrib.auth import authenticate;"
+        f"assert authenticate(username='admin', password={path.read_text().strip()!r}).is_superuser"
+    )
+    prepared.manage("shell", "-c", check)
+
+
+def test_prepare_issues_a_uat_token_once(prepared: RunningGateway) -> None:
+    env_file = prepared.folder / "test.env"
+    prepared.env["LLM_CALLER_ENV_FILE"] = str(env_file)
+    prepared.manage("prepare")
+    first = env_file.read_text()
+    assert first.startswith("UAT_CLIENT_TOKEN=llmc_")
+    prepared.manage("prepare")
+    assert env_file.read_text() == first
+
+
+def test_a_new_env_file_comes_from_the_example_with_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in GENERATED:
+        monkeypatch.delenv(name)
+    path = tmp_path / ".env"
+    example = (ROOT / ".env.example").read_text()
+    assert envfile.complete(path, example) == list(GENERATED)
+    assert path.stat().st_mode & 0o777 == 0o600
+    text = path.read_text()
+    assert text.splitlines()[0] == example.splitlines()[0]
+    assert "\nLLM_CALLER_RATE_LIMIT_MAX=5\n" in text
+    assert len({line for line in text.splitlines() if line.startswith(GENERATED)}) == 3
+
+
+def test_an_existing_env_file_keeps_every_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in GENERATED:
+        monkeypatch.delenv(name)
+    path = tmp_path / ".env"
+    own = "# mine\nDJANGO_SECRET_KEY='kept'\nOTHER=1"
+    path.write_text(own)
+    assert envfile.complete(path, "example") == list(GENERATED[1:])
+    assert path.read_text().startswith(own + "\n")
+    assert envfile.complete(path, "example") == []
+
+
+def test_the_process_environment_wins_and_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    assert envfile.complete(path, "EXAMPLE=1\n") == []
+    assert path.read_text() == "EXAMPLE=1\n"
+
+
+def test_the_server_is_the_process_that_was_started(tmp_path: Path, fake: FakeProvider) -> None:
+    """Through the shell script: same pid, and its exit code after Ctrl+C is the server's."""
+    gateway = RunningGateway(tmp_path, {"LLM_CALLER_VENV": str(Path(sys.prefix))})
+    gateway.configure({"providers": {"lmstudio_a": provider_entry(fake.url)}}, registry())
+    gateway.env["PYTHON"] = sys.executable
+    _mark_installed()
+    gateway.env["LLM_CALLER_ENV_FILE"] = str(tmp_path / "test.env")
+    gateway.stdout, gateway.stderr = tmp_path / "out.log", tmp_path / "err.log"
+    with gateway.stdout.open("wb") as out, gateway.stderr.open("wb") as err:
+        command = [str(ROOT / "uat" / "start_server.sh")]
+        gateway.process = subprocess.Popen(command, env=gateway.env, cwd=tmp_path, stdout=out, stderr=err)
+    gateway.wait_ready(60)
+    assert "serve" in Path(f"/proc/{gateway.process.pid}/cmdline").read_text()
+    assert gateway.chat().status_code == 200
+    assert gateway.stop(signal.SIGINT) == 0
+    assert all(line.startswith("{") for line in gateway.stdout.read_text().splitlines())
+
+
+def _mark_installed() -> None:
+    """The tests' own environment holds what the lock names, so nothing needs to be installed into it."""
+    import hashlib
+
+    digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+    stamp = Path(sys.prefix) / ".installed-server"
+    if not stamp.exists() or stamp.read_text() != digest:
+        stamp.write_text(digest)
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "write_docs", "--check"],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
