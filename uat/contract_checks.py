@@ -1,198 +1,211 @@
-"""What the contract says of each answer, as pure checks: each returns what does not hold."""
+"""What the contract says of chat, embed, metrics and errors, as pure checks.
 
-import json
+Each returns the list of what does not hold, in words.
+"""
+
 import re
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from shapes import Rule, count, fields, flag, given, items, name, names, number, positive, text
 
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-STRATEGIES = {"capability-default", "caller-override", "fallback"}
-FINISH = {"stop", "length", "tool_calls", "content_filter", "other"}
-OWN_PARTS = {"transport", "orchestrator", "audit", "database"}
+UNNAMED = ("capability-default", "fallback")
+"""The strategies of a call that names neither provider nor model."""
+NAMED = ("caller-override", "fallback")
+FINISH = ("stop", "length", "tool_calls", "content_filter", "other")
+_SAMPLE = re.compile(r"[a-zA-Z_:][\w:]*(\{.*\})? (-?[\d.]+(e[+-]?\d+)?|[+-]Inf|NaN)( \d+)?", re.ASCII)
 
 
-def parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+class Answer(NamedTuple):
+    """`headers` looks names up whatever their case; `body` is parsed JSON, or the text when it is not JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
 
 
-def hint_seconds(body: Any) -> float:
-    """How long a 429 asks to wait, with a little on top for two clocks."""
-    hint = body.get("retryAfterMs", 1000) if isinstance(body, dict) else 1000
-    return min(float(hint), 60_000) / 1000 + 0.05
+class Expected(NamedTuple):
+    """An error of the contract's table."""
+
+    status: int
+    code: str
+    reason: str | None = None
+    message: str | None = None
 
 
-def served(answer: Any) -> list[str]:
-    """An error names its code, which the hints go by."""
-    if answer.status == 200 and isinstance(answer.body, dict):
-        return []
-    code = answer.body.get("error") if isinstance(answer.body, dict) else None
-    message = answer.body.get("message") if isinstance(answer.body, dict) else None
-    return [f"status {answer.status} {code or 'and no JSON error'}: {message}"]
+def said(answer: Answer) -> str:
+    """Status, code and message in one phrase, which the hints go by."""
+    body = answer.body if isinstance(answer.body, dict) else {}
+    return f"status {answer.status} {body.get('error', 'without an error code')}: {body.get('message', '')}"
 
 
-def call_id(answer: Any) -> list[str]:
+def served(answer: Answer) -> list[str]:
+    if answer.status != 200:
+        return [said(answer)]
+    if not isinstance(answer.body, dict):
+        return ["the body is not a JSON object"]
+    return json_type(answer)
+
+
+def json_type(answer: Answer) -> list[str]:
+    kind = answer.headers.get("Content-Type", "")
+    return [] if kind.startswith("application/json") else [f"Content-Type is {kind!r}, not application/json"]
+
+
+def call_id(answer: Answer) -> list[str]:
     value = answer.headers.get("X-LLM-Caller-Call-Id", "")
-    return [] if UUID7.fullmatch(value) else ["X-LLM-Caller-Call-Id is no UUIDv7"]
+    return [] if UUID7.fullmatch(value) else [f"X-LLM-Caller-Call-Id {value!r} is not a UUIDv7"]
 
 
-def only(body: dict[str, Any], required: set[str], optional: set[str]) -> list[str]:
-    problems = [f"`{name}` is missing" for name in sorted(required - set(body))]
-    return problems + [f"`{name}` is not of the contract" for name in sorted(set(body) - required - optional)]
+def retry_hint(answer: Answer) -> list[str]:
+    """The header and the body's member come together and agree (whole seconds, rounded up)."""
+    hint, header = answer.body.get("retryAfterMs"), answer.headers.get("Retry-After")
+    if hint is None and header is None:
+        return []
+    if not count(hint) or header != str(-(-hint // 1000)):
+        return [f"Retry-After {header!r} is not retryAfterMs {hint!r} in whole seconds, rounded up"]
+    return []
 
 
-def usage(value: Any) -> list[str]:
-    if not isinstance(value, dict) or not {"inputTokens", "outputTokens", "totalTokens"} <= set(value):
-        return ["usage lacks a count"]
-    fits = value["totalTokens"] >= max(value["inputTokens"], value["outputTokens"])
-    return [] if fits else ["usage does not add up"]
-
-
-def provider_info(value: Any, capability: str) -> list[str]:
-    if not isinstance(value, dict) or not value.get("name") or not value.get("model"):
-        return ["providerInfo lacks name or model"]
-    routing = value.get("routing") or {}
-    problems = []
-    if routing.get("capability") != capability:
-        problems.append(f"routing.capability is {routing.get('capability')!r}, not {capability!r}")
-    if routing.get("strategy") not in STRATEGIES:
-        problems.append(f"routing.strategy is {routing.get('strategy')!r}")
-    if not isinstance(routing.get("attempts"), int) or routing["attempts"] < 1:
-        problems.append("routing.attempts is less than 1")
-    if capability != "embed" and value.get("finishReason") not in FINISH:
-        problems.append(f"finishReason is {value.get('finishReason')!r}")
+def usage(where: str, value: Any, *, output_required: bool = True) -> list[str]:
+    always = {"inputTokens": count, "totalTokens": count}
+    output = {"outputTokens": count}
+    required = always | output if output_required else always
+    problems = fields(where, value, required, {"reported": flag} | output)
+    if not problems and value["inputTokens"] + value.get("outputTokens", 0) != value["totalTokens"]:
+        return [f"{where}.totalTokens is not the sum of input and output"]
     return problems
 
 
-def message(value: Any) -> list[str]:
-    if (
-        not isinstance(value, dict)
-        or value.get("role") != "assistant"
-        or not isinstance(value.get("content"), str)
-    ):
-        return ["message is not an assistant's text"]
-    return [] if value["content"] or value.get("toolCalls") else ["message is empty"]
+def provider_info(where: str, value: Any, capability: str, strategies: tuple[str, ...]) -> list[str]:
+    required: dict[str, Rule] = {"name": name, "model": name, "routing": given}
+    finish: dict[str, Rule] = {"finishReason": name}
+    problems = fields(where, value, required if capability == "embed" else required | finish, finish)
+    if problems:
+        return problems
+    if value.get("finishReason", "stop") not in FINISH:
+        problems.append(f"{where}.finishReason is {value['finishReason']!r}")
+    return problems + routing(f"{where}.routing", value["routing"], capability, strategies)
 
 
-def chat(answer: Any, request_id: str) -> list[str]:
+def routing(where: str, value: Any, capability: str, strategies: tuple[str, ...]) -> list[str]:
+    required: dict[str, Rule] = {"capability": name, "strategy": name, "attempts": positive}
+    if problems := fields(where, value, required, {"fallbackFrom": names}):
+        return problems
+    if value["capability"] != capability:
+        problems.append(f"{where}.capability is {value['capability']!r}, not {capability!r}")
+    if value["strategy"] not in strategies:
+        problems.append(f"{where}.strategy is {value['strategy']!r}, not {' or '.join(strategies)}")
+    failed = value.get("fallbackFrom", [])
+    if failed and (value["strategy"] != "fallback" or value["attempts"] <= len(failed)):
+        problems.append(f"{where}.fallbackFrom does not fit strategy and attempts")
+    return problems
+
+
+def message(where: str, value: Any) -> list[str]:
+    problems = fields(where, value, {"role": name, "content": text}, {"toolCalls": items})
+    if problems:
+        return problems
+    if value["role"] != "assistant":
+        problems.append(f"{where}.role is {value['role']!r}, not 'assistant'")
+    return problems if value["content"] else [*problems, f"{where}.content is empty"]
+
+
+def chat(answer: Answer, request_id: str, strategies: tuple[str, ...] = UNNAMED) -> list[str]:
     if problems := served(answer):
         return problems
     body = answer.body
-    problems = only(body, {"requestId", "traceId", "message", "usage", "providerInfo"}, {"retryAfterMs"})
-    if body.get("requestId") != request_id:
-        problems.append("requestId is not echoed")
     return [
-        *problems,
-        *call_id(answer),
-        *message(body.get("message")),
-        *usage(body.get("usage")),
-        *provider_info(body.get("providerInfo"), "chat"),
+        *_envelope(answer, request_id, {"message": given}),
+        *_nested(body, "message", message),
+        *_nested(body, "usage", usage),
+        *_nested(body, "providerInfo", lambda at, value: provider_info(at, value, "chat", strategies)),
     ]
 
 
-def embed(answer: Any, request_id: str, count: int) -> list[str]:
+def embed(answer: Answer, request_id: str, inputs: int) -> list[str]:
     if problems := served(answer):
         return problems
     body = answer.body
-    problems = only(body, {"requestId", "traceId", "vectors", "usage", "providerInfo"}, {"retryAfterMs"})
-    vectors = body.get("vectors") or []
-    if body.get("requestId") != request_id:
-        problems.append("requestId is not echoed")
-    if len(vectors) != count or len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
-        problems.append(f"vectors are not {count} of one length")
-    elif vectors[0] == vectors[1]:
-        problems.append("two different texts have the same vector")
-    return [*problems, *call_id(answer), *provider_info(body.get("providerInfo"), "embed")]
+    return [
+        *_envelope(answer, request_id, {"vectors": items}),
+        *vectors(body.get("vectors"), inputs),
+        *_nested(body, "usage", lambda at, value: usage(at, value, output_required=False)),
+        *_nested(body, "providerInfo", lambda at, value: provider_info(at, value, "embed", UNNAMED)),
+    ]
 
 
-def stream(answer: Any, raw: bytes) -> list[str]:
+def _envelope(answer: Answer, request_id: str, more: dict[str, Rule]) -> list[str]:
+    required: dict[str, Rule] = {"requestId": text, "traceId": name, "usage": given, "providerInfo": given}
+    problems = fields("", answer.body, required | more, {"retryAfterMs": count})
+    if answer.body.get("requestId") != request_id:
+        problems.append("requestId is not the one that was sent")
+    return problems + call_id(answer) + retry_hint(answer)
+
+
+def _nested(body: dict[str, Any], key: str, check: Callable[[str, Any], list[str]]) -> list[str]:
+    """A member that is missing has been reported as such."""
+    return check(key, body[key]) if body.get(key) is not None else []
+
+
+def vectors(value: Any, inputs: int) -> list[str]:
+    rows = value if isinstance(value, list) else []
+    if len(rows) != inputs:
+        return [f"vectors are {len(rows)}, not one for each of {inputs} inputs"]
+    if not all(isinstance(row, list) and row and all(number(entry) for entry in row) for row in rows):
+        return ["vectors hold something else than finite numbers"]
+    return [] if len({len(row) for row in rows}) == 1 else ["vectors differ in length"]
+
+
+def metrics(answer: Answer) -> list[str]:
     if answer.status != 200:
-        return served(answer)
-    problems = call_id(answer)
-    if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
-        problems.append("the stream is not text/event-stream")
-    if answer.headers.get("Cache-Control") != "no-cache":
-        problems.append("the stream lacks Cache-Control: no-cache")
-    data = [block[6:] for block in raw.decode().split("\n\n") if block.startswith("data: ")]
-    if not data or data[-1] != "[DONE]":
-        return [*problems, "the stream does not end with [DONE]"]
-    return problems + frames([parsed(text) for text in data[:-1]])
+        return [said(answer)]
+    kind = answer.headers.get("Content-Type", "")
+    problems = [] if kind.startswith("text/plain") else [f"Content-Type is {kind!r}, not text/plain"]
+    lines = [line for line in str(answer.body).splitlines() if line and not line.startswith("#")]
+    problems += [f"not a Prometheus sample: {line[:60]}" for line in lines if not _SAMPLE.fullmatch(line)][:3]
+    return problems if any("chat" in line for line in lines) else [*problems, "no sample tells of chat calls"]
 
 
-def frames(events: list[Any]) -> list[str]:
-    failed = [event for event in events if "error" in event]
-    if failed:
-        return [f"the stream failed: {failed[0].get('error')}: {failed[0].get('message')}"]
-    completions = [event for event in events if event.get("type") == "completion"]
-    if len(completions) != 1 or events[-1] is not completions[0]:
-        return ["the stream does not have exactly one completion, at its end"]
-    text = "".join(event["delta"].get("content") or "" for event in events if event.get("type") == "delta")
-    payload = completions[0].get("payload") or {}
-    problems = message(payload.get("message")) + provider_info(payload.get("providerInfo"), "chatStream")
-    if not problems and text != payload["message"]["content"]:
-        problems.append("the deltas together are not the completion's message")
-    return problems + usage(payload.get("usage"))
-
-
-def models(answer: Any) -> list[str]:
-    if problems := served(answer):
-        return problems
-    problems = only(answer.body, {"provider", "models", "providers"}, set())
-    for provider in answer.body.get("providers", []):
-        needed = {"name", "capabilities", "defaults", "scores", "status", "models"}
-        problems += [f"{provider.get('name')}: {problem}" for problem in only(provider, needed, set())]
-        listed = {
-            capability for model in provider.get("models", []) for capability in model.get("defaults", ())
-        }
-        if missing := set(provider.get("defaults", {})) - listed:
-            problems.append(
-                f"{provider.get('name')}: no model is marked as default of {', '.join(sorted(missing))}"
-            )
-    if not answer.body.get("providers"):
-        problems.append("no provider is listed; enable one in the admin")
-    return problems
-
-
-def health(answer: Any, listed: Any) -> list[str]:
-    if problems := served(answer):
-        return problems
+def error(answer: Answer, expected: Expected) -> list[str]:
     body = answer.body
-    parts = {part.get("name"): part for part in body.get("components", [])}
-    problems = [f"component {name} is missing" for name in sorted(OWN_PARTS - set(parts))]
-    names = (
-        [provider["name"] for provider in listed.body.get("providers", [])] if listed.status == 200 else []
-    )
-    for name in names:
-        if not parts.get(f"provider:{name}", {}).get("capabilityCoverage"):
-            problems.append(f"provider:{name} lacks capabilityCoverage")
-    for name, part in parts.items():
-        if part.get("status") != "ok":
-            problems.append(f"health of {name} is {part.get('status')}: {part.get('details')}")
-    if body.get("status") not in ("ok", "degraded", "failed"):
-        problems.append(f"health status is {body.get('status')!r}")
+    if not isinstance(body, dict) or (answer.status, body.get("error")) != expected[:2]:
+        return [f"{said(answer)}; expected {expected.status} {expected.code}"]
+    required: dict[str, Rule] = {"error": name, "message": name, "traceId": name}
+    problems = fields("", body, required, {"reason": name, "details": items, "retryAfterMs": count})
+    for place, entry in enumerate(body.get("details") or ()):
+        problems += fields(f"details[{place}]", entry, {"path": text, "message": name})
+    for key in ("reason", "message"):
+        wanted = getattr(expected, key)
+        if wanted is not None and body.get(key) != wanted:
+            problems.append(f"{key} is {body.get(key)!r}, not {wanted!r}")
+    if body.get("traceId") != answer.headers.get("X-LLM-Caller-Call-Id"):
+        problems.append("traceId is not the call id of X-LLM-Caller-Call-Id")
+    return problems + call_id(answer) + json_type(answer) + retry_hint(answer)
+
+
+def names_request_id(answer: Answer) -> list[str]:
+    details = answer.body.get("details") if isinstance(answer.body, dict) else None
+    if any(isinstance(entry, dict) and entry.get("path") == "requestId" for entry in details or ()):
+        return []
+    return ["details do not name requestId"]
+
+
+def header_has(answer: Answer, header: str, word: str) -> list[str]:
+    value = answer.headers.get(header, "")
+    words = [part.strip() for part in value.split(",")]
+    return [] if word in words else [f"{header} is {value!r}, without {word}"]
+
+
+def limited(answer: Answer) -> list[str]:
+    problems = error(answer, Expected(429, "RATE_LIMIT", None, "Too many requests; slow down."))
+    if isinstance(answer.body, dict) and not positive(answer.body.get("retryAfterMs")):
+        problems.append("the 429 has no retryAfterMs")
     return problems
 
 
-def error(answer: Any, status: int, code: str, reason: str | None) -> list[str]:
-    body = answer.body if isinstance(answer.body, dict) else {}
-    problems = []
-    if (answer.status, body.get("error")) != (status, code):
-        problems.append(f"status {answer.status} {body.get('error')}, not {status} {code}")
-    if reason is not None and body.get("reason") != reason:
-        problems.append(f"reason {body.get('reason')}, not {reason}")
-    if not body.get("message") or not body.get("traceId"):
-        problems.append("the error lacks message or traceId")
-    if status == 405 and not answer.headers.get("Allow"):
-        problems.append("a 405 names no allowed method")
-    return problems
-
-
-def limited(answer: Any) -> list[str]:
-    problems = error(answer, 429, "RATE_LIMIT", None)
+def hinted_wait(answer: Answer) -> float:
+    """Seconds that a 429 asks to wait, with a little on top for the two clocks."""
     hint = answer.body.get("retryAfterMs") if isinstance(answer.body, dict) else None
-    if not isinstance(hint, int) or hint < 1:
-        return [*problems, "the 429 lacks retryAfterMs"]
-    if answer.headers.get("Retry-After") != str(-(-hint // 1000)):
-        problems.append("Retry-After is not retryAfterMs in whole seconds, rounded up")
-    return problems
+    return min(hint if count(hint) else 1_000, 60_000) / 1000 + 0.05

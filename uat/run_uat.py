@@ -1,328 +1,212 @@
 #!/usr/bin/env python3
 """Acceptance test of a running gateway, from outside: every endpoint, checked against the contract.
 
-    ./uat/run_uat.py [--url URL] [--token TOKEN] [--rate-limit]
+    ./uat/run_uat.py [--url URL] [--token TOKEN] [--rate-limit [CALLS]] [--wait SECONDS]
 
-Exit code 0 when nothing failed, 1 when a row failed, 2 when no gateway answers.
+Exit code 0 when nothing failed, 1 when a row failed, 2 when no gateway answers or there is no token.
 """
 
 import argparse
+import importlib.util
 import os
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-try:
-    import requests
-except ModuleNotFoundError:
-    own = ROOT / ".venv" / "bin" / "python"
-    if own.exists() and Path(sys.executable).resolve() != own.resolve() and not os.environ.get("UAT_REEXEC"):
-        os.environ["UAT_REEXEC"] = "1"
-        os.execv(own, [str(own), *sys.argv])
+HERE = Path(__file__).resolve().parent
+VENV = Path(os.environ.get("LLM_CALLER_VENV") or HERE.parent / ".venv")
+
+
+def restart_with_requests() -> None:
+    """Goes on in the checkout's environment. Its python may link to this very one: the prefix tells them apart."""
+    python = VENV / "bin" / "python"
+    if python.exists() and Path(sys.prefix).resolve() != VENV.resolve():
+        os.execv(python, [str(python), str(HERE / "run_uat.py"), *sys.argv[1:]])
     sys.exit("run_uat: the package `requests` is missing; run ./uat/start_server.sh once, it installs it")
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import contract_checks as checks
 
-PROMPT = [{"role": "user", "content": "Say hello in one short sentence."}]
-TIMEOUT_S = 120
+if importlib.util.find_spec("requests") is None:
+    restart_with_requests()
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))
+
+import requests
+import uat_rows
+from contract_checks import served
+from gateway_client import Gateway, default_url, settings
+
 MODEL_LOADS_S = 20
-HINTS = {
-    "403": "403: the token is unknown or lacks the method. Issue one: .venv/bin/python manage.py issue_token uat "
-    "--methods chat,chatStream,embed,getHealth,models, and set UAT_CLIENT_TOKEN in .env",
-    "CONFIG": "CONFIG: no enabled provider with a credential has the capability; look at Providers in the admin",
-    "AUTH": "AUTH: the provider refused its credential; check the key that the provider's row names",
-    "TEMPORARY": "TEMPORARY: the provider cannot be reached or failed; is LM Studio running? See /health",
-    "RATE_LIMIT": "RATE_LIMIT: too many calls; look for `Rate limit exceeded` in the log",
-    "DEADLINE_EXCEEDED": "DEADLINE_EXCEEDED: the model is too slow; raise LLM_CALLER_FIRST_EVENT_TIMEOUT_MS",
-    "health": "health is not ok: degraded means that discovery answered with a warning, failed that it did not answer; "
-    "the component's `details` say why",
-    "stream": "stream: it stopped early; look for `Rate limit exceeded` and `Stream dispatch failed` in the log",
-}
+LIMIT_CALLS = 30
+ISSUE = f".venv/bin/python manage.py issue_token uat --methods {uat_rows.METHODS}, and set UAT_CLIENT_TOKEN in .env"
+HINTS: tuple[tuple[str, str], ...] = (
+    (r"FORBIDDEN: Unknown client token", f"the token is not in the registry, revoked or expired: {ISSUE}"),
+    (r"FORBIDDEN: Client not permitted", f"the client lacks this method; grant it in the admin, or: {ISSUE}"),
+    (r"FORBIDDEN: (Loopback|Address)", "your address is not in LLM_CALLER_ALLOWED_NETWORKS, or not in the client's"),
+    (r"UNAUTHORIZED:", "no token arrived; does a proxy between drop the header X-LLM-Caller-Token?"),
+    (r"(status \d+|failed with) CONFIG:", "no enabled provider with a credential has the capability: set "
+     "OPENAI_API_KEY or ANTHROPIC_API_KEY, or enable a provider in the admin"),
+    (r"(status \d+|failed with) AUTH:", "the provider refused its credential; check the key that its entry names"),
+    (r"(status \d+|failed with) (TEMPORARY|PERMANENT|DEADLINE_EXCEEDED):", "the provider failed or cannot be "
+     "reached: is it running with a model loaded (LM Studio: port 1234)? See /health and `dispatch failed` in the log"),
+    (r"AUDIT_UNAVAILABLE:", "the record cannot be written: free space and rights of LLM_CALLER_STATE_DIR"),
+    (r"OVERLOADED:|not ready", "the server is starting, stopping or overloaded; see its log"),
+    (r"no 429 in", "the limit is off or higher: LLM_CALLER_RATE_LIMIT_MAX (the example sets 5), the client's own limit"),
+    (r"RATE_LIMIT:", "a limit was reached again at once: `Rate limit exceeded` in the log; is the token in use elsewhere?"),
+    (r"(?s)^health is ok:.* is failed", "failed: a probe got no answer; check that the provider runs, its base URL "
+     "and the network between"),
+    (r"^health is ok:", "degraded: the provider answered its probe with a warning (LM Studio: an error status, or no "
+     "model loaded); see its log or restart it"),
+    (r"^chatStream:.*stopped early", "rate limit reached, or the provider broke off: `Rate limit exceeded` and `Stream "
+     "dispatch failed` in the log"),
+    (r"no answer", "the server closed the connection or is too slow; is it still running? See its log"),
+    (r"status 404", "is it LLM Caller that listens there? Check --url, LLM_CALLER_HOST and LLM_CALLER_PORT"),
+    (r"capability defaults:", "compare `defaults` in config/providers.json; a client's allowedModels hides models"),
+    (r"", "the answer differs from the contract (docs/clients.md); look for the call in the log"),
+)  # fmt: skip
 
 
 class Row(NamedTuple):
+    """`result`: pass, fail or skip. `notes`: what does not hold, or a remark on what does."""
+
     name: str
     result: str
     milliseconds: float
-    problems: list[str]
+    notes: Sequence[str]
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: Any
-    body: Any
-
-
-class Gateway:
-    """The gateway under test; `session` is requests' own, so that `responses` can stand in for the network."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self.url, self.token = url.rstrip("/"), token
-        self.session = requests.Session()
-        self.session.trust_env = False
-
-    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """One call with the token; an ordinary 429 is waited out once, because the example limits calls."""
-        for attempt in (1, 2):
-            answer = self.once(method, path, body, **{"X-LLM-Caller-Token": self.token, **headers})
-            if answer.status != 429 or attempt == 2:
-                return answer
-            time.sleep(checks.hint_seconds(answer.body))
-        raise AssertionError("unreachable")
-
-    def once(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        sent = {name: value for name, value in headers.items() if value}
-        response = self.session.request(
-            method, self.url + path, json=body, headers=sent, timeout=TIMEOUT_S, allow_redirects=False
-        )
-        return Answer(response.status_code, response.headers, checks.parsed(response.text))
-
-    def stream(self, body: Any) -> tuple[Answer, bytes]:
-        for _ in (1, 2):
-            headers = {"X-LLM-Caller-Token": self.token}
-            url = f"{self.url}/mcp/chatStream"
-            with self.session.post(
-                url, json=body, headers=headers, timeout=TIMEOUT_S, stream=True
-            ) as response:
-                raw = b"".join(response.iter_content(None))
-            answer = Answer(
-                response.status_code, response.headers, checks.parsed(raw.decode("utf-8", "replace"))
-            )
-            if answer.status != 429:
-                break
-            time.sleep(checks.hint_seconds(answer.body))
-        return answer, raw
-
-
-def envelope(request_id: str, **more: Any) -> dict[str, Any]:
-    return {"requestId": request_id, "callerTool": "uat", **more}
-
-
-def chat(gateway: Gateway) -> list[str]:
-    answer = gateway.call("POST", "/mcp/chat", envelope("uat-chat", messages=PROMPT, maxTokens=32))
-    return checks.chat(answer, "uat-chat")
-
-
-def chat_stream(gateway: Gateway) -> list[str]:
-    answer, raw = gateway.stream(envelope("uat-stream", messages=PROMPT, maxTokens=32))
-    return checks.stream(answer, raw)
-
-
-def embed(gateway: Gateway) -> list[str] | None:
-    listed = gateway.call("GET", "/mcp/models").body
-    providers = listed.get("providers", []) if isinstance(listed, dict) else []
-    if not any("embed" in provider.get("capabilities", ()) for provider in providers):
-        return None
-    inputs = ["The first text.", "The second text."]
-    return checks.embed(
-        gateway.call("POST", "/mcp/embed", envelope("uat-embed", inputs=inputs)), "uat-embed", 2
-    )
-
-
-def models(gateway: Gateway) -> list[str]:
-    return checks.models(gateway.call("GET", "/mcp/models"))
-
-
-def health(gateway: Gateway) -> list[str]:
-    return checks.health(gateway.call("GET", "/health"), gateway.call("GET", "/mcp/models"))
-
-
-def metrics(gateway: Gateway) -> list[str]:
-    answer = gateway.call("GET", "/metrics")
-    missing = answer.status != 200 or "llm_caller_calls_total" not in str(answer.body)
-    return ["status or text is not that of the metrics"] if missing else []
-
-
-def errors(gateway: Gateway) -> list[tuple[str, Callable[[], list[str]]]]:
-    body = envelope("uat-error", messages=PROMPT)
-
-    def row(
-        status: int,
-        code: str,
-        method: str,
-        path: str,
-        sent: Any = None,
-        *,
-        reason: str | None = None,
-        **headers: str,
-    ) -> Callable[[], list[str]]:
-        def check() -> list[str]:
-            token = headers.pop("token", gateway.token)
-            answer = gateway.once(method, path, sent, **{"X-LLM-Caller-Token": token, **headers})
-            return checks.error(answer, status, code, reason)
-
-        return check
-
-    return [
-        ("no token is a 401", row(401, "UNAUTHORIZED", "POST", "/mcp/chat", body, token="")),
-        (
-            "an unknown token is a 403",
-            row(403, "FORBIDDEN", "POST", "/mcp/chat", body, token="no-such-token"),
-        ),
-        (
-            "a missing requestId is a 400",
-            row(400, "BAD_REQUEST", "POST", "/mcp/chat", {"callerTool": "uat"}, reason="VALIDATION_FAILED"),
-        ),
-        (
-            "an unknown provider is a 404",
-            row(
-                404,
-                "NOT_FOUND",
-                "POST",
-                "/mcp/chat",
-                body | {"provider": "no-such"},
-                reason="UNKNOWN_PROVIDER",
-            ),
-        ),
-        (
-            "an unknown model is a 404",
-            row(404, "NOT_FOUND", "POST", "/mcp/chat", body | {"model": "no-such"}, reason="UNKNOWN_MODEL"),
-        ),
-        ("an unknown path is a 404", row(404, "NOT_FOUND", "GET", "/no-such-path")),
-        ("another method is a 405", row(405, "METHOD_NOT_ALLOWED", "GET", "/mcp/chat")),
-        (
-            "another media type is a 415",
-            row(415, "UNSUPPORTED_MEDIA_TYPE", "POST", "/mcp/chat", body, **{"Content-Type": "text/plain"}),
-        ),
-    ]
-
-
-def rate_limit(gateway: Gateway, most: int = 30) -> list[str]:
-    """Calls quickly until one is refused, waits as told, and is served again."""
-    for _ in range(most):
-        sent = envelope("uat-limit", messages=PROMPT, maxTokens=1)
-        answer = gateway.once("POST", "/mcp/chat", sent, **{"X-LLM-Caller-Token": gateway.token})
-        if answer.status == 429:
-            break
-    else:
-        return [f"no 429 in {most} calls; set LLM_CALLER_RATE_LIMIT_MAX=5 (as the example does) and restart"]
-    problems = checks.limited(answer)
-    time.sleep(checks.hint_seconds(answer.body))
-    sent = envelope("uat-limit-after", messages=PROMPT, maxTokens=1)
-    again = gateway.once("POST", "/mcp/chat", sent, **{"X-LLM-Caller-Token": gateway.token})
-    return problems + ([] if again.status == 200 else [f"status {again.status} after waiting as told"])
-
-
-def run(gateway: Gateway, *, with_limit: bool) -> list[Row]:
-    rows = [
-        ("chat", lambda: chat(gateway)),
-        ("chatStream", lambda: chat_stream(gateway)),
-        ("embed", lambda: embed(gateway)),
-        ("models", lambda: models(gateway)),
-        ("health", lambda: health(gateway)),
-        ("metrics", lambda: metrics(gateway)),
-        *errors(gateway),
-    ]
-    results = [timed(name, check) for name, check in rows]
-    if with_limit:
-        results.append(timed("rate limit", lambda: rate_limit(gateway)))
-    else:
-        results.append(Row("rate limit (--rate-limit)", "skip", 0, []))
-    return results
-
-
-def timed(name: str, check: Callable[[], list[str] | None]) -> Row:
-    began = time.monotonic()
+def run_row(gateway: Gateway, name: str, check: uat_rows.Check) -> Row:
+    """The time is that of the calls; waiting as a limit asks for is not in it."""
+    gateway.note, gateway.spent_ms = "", 0.0
     try:
-        problems = check()
+        problems = check(gateway)
+    except uat_rows.Skipped as skipped:
+        return Row(name, "skip", gateway.spent_ms, [str(skipped)])
     except requests.RequestException as error:
         problems = [f"no answer ({type(error).__name__})"]
-    took = (time.monotonic() - began) * 1000
-    if problems is None:
-        return Row(name, "skip", took, [])
-    return Row(name, "fail" if problems else "pass", took, problems)
+    result = "fail" if problems else "pass"
+    return Row(name, result, gateway.spent_ms, problems or ([gateway.note] if gateway.note else []))
 
 
-def print_table(rows: list[Row]) -> None:
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        print(f"{row.result:4}  {row.name:{width}}  {row.milliseconds:8.0f} ms")
-        for problem in row.problems:
-            print(f"      {problem}")
-    counts = {result: sum(row.result == result for row in rows) for result in ("pass", "fail", "skip")}
-    print(f"\n{counts['pass']} passed, {counts['fail']} failed, {counts['skip']} skipped")
+def run(gateway: Gateway, limit_calls: int | None) -> list[Row]:
+    """A gateway that is not ready is asked nothing more."""
+    rows = [run_row(gateway, name, check) for name, check in uat_rows.FIRST.items()]
+    if any(row.result == "fail" for row in rows):
+        return rows
+    rows += [run_row(gateway, name, check) for name, check in uat_rows.ROWS.items()]
+    if limit_calls is None:
+        return [*rows, Row("rate limit", "skip", 0, ["ask for it with --rate-limit"])]
+    return [*rows, run_row(gateway, "rate limit", partial(uat_rows.rate_limit, most=limit_calls))]
 
 
-def print_hints(rows: list[Row]) -> None:
-    told = "\n".join([row.name + " " + " ".join(row.problems) for row in rows if row.result == "fail"])
-    hints = [hint for key, hint in HINTS.items() if key in told or key in told.lower()]
-    if told:
-        print("\nWhat to look at:")
-        for hint in hints or ["the log on the server's stdout: one JSON line per call, with its callId"]:
-            print(f"- {hint}")
-        print("- docs/runbook.md, Troubleshooting")
-
-
-def read_env_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines; quotes around a value are taken off."""
-    values: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if equals and not name.startswith("#"):
-            value = value.strip()
-            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-            values[name.strip()] = value[1:-1] if quoted else value
-    return values
-
-
-def settings() -> dict[str, str]:
-    """The environment file's values under the process environment's."""
-    file = read_env_file(ROOT / (os.environ.get("LLM_CALLER_ENV_FILE") or ".env"))
-    return file | {name: value for name, value in os.environ.items() if value}
-
-
-def wait_until_ready(gateway: Gateway, seconds: float) -> bool:
+def wait_until_ready(gateway: Gateway, seconds: float) -> str:
+    """Until ready, and a while longer until all is well, for a local model may still load. What is not well
+    after that is for the rows to say. Returns why nothing at all could be asked, else ""."""
     until = time.monotonic() + seconds
-    while True:
-        try:
-            if gateway.once("GET", "/readyz").status == 200:
-                break
-        except requests.RequestException:
-            pass
-        if time.monotonic() > until:
-            return False
+    reason = "?"
+    while reason := unready(gateway):
+        if time.monotonic() >= until:
+            return reason if reason != "starting" else ""
         time.sleep(0.5)
-    wait_for_health(gateway, until)
-    return True
-
-
-def wait_for_health(gateway: Gateway, until: float) -> None:
-    """A local model may still be loading. What is not well after a while is for the rows to say."""
     until = min(until, time.monotonic() + MODEL_LOADS_S)
-    while time.monotonic() < until:
-        answer = gateway.call("GET", "/health")
-        if answer.status != 200 or answer.body.get("status") == "ok":
-            return
+    while time.monotonic() < until and still_loads(gateway):
         time.sleep(0.5)
+    return ""
 
 
-def main() -> int:
-    env = settings()
-    default = f"http://{env.get('LLM_CALLER_HOST') or '127.0.0.1'}:{env.get('LLM_CALLER_PORT') or '4037'}"
-    parser = argparse.ArgumentParser(description="Acceptance test of a running gateway.")
-    parser.add_argument("--url", default=default, help="default: host and port of the environment")
-    parser.add_argument("--token", default=env.get("UAT_CLIENT_TOKEN", ""), help="default: UAT_CLIENT_TOKEN")
-    parser.add_argument("--rate-limit", action="store_true", help="also demonstrate the client's limit")
-    parser.add_argument(
-        "--wait", type=float, default=60, help="seconds to wait for a gateway that is starting"
+def unready(gateway: Gateway) -> str:
+    """Why it cannot be asked yet; "starting" when it answers but is not ready."""
+    try:
+        return "" if gateway.once("GET", "/readyz", X_LLM_Caller_Token="").status == 200 else "starting"
+    except requests.ConnectionError as error:
+        return "connection refused" if "refused" in str(error).lower() else "no connection"
+    except requests.RequestException as error:
+        return f"no answer, {type(error).__name__}"
+
+
+def still_loads(gateway: Gateway) -> bool:
+    try:
+        answer = gateway.call("GET", "/health")
+    except requests.RequestException:
+        return False
+    return not served(answer) and answer.body.get("status") != "ok"
+
+
+def hint(row: Row) -> str:
+    told = f"{row.name}: " + "\n".join(row.notes)
+    return next(text for pattern, text in HINTS if re.search(pattern, told))
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    width = max(len(row.name) for row in rows)
+    lines = []
+    for row in rows:
+        took = f"{row.milliseconds:8.0f} ms" if row.milliseconds else " " * 11
+        remark = "" if row.result == "fail" else f"  {'; '.join(row.notes)}"
+        lines.append(f"{row.result}  {row.name:{width}}  {took}{remark}".rstrip())
+        lines += [f"      {note}" for note in row.notes if row.result == "fail"]
+    counts = ", ".join(
+        f"{sum(row.result == key for row in rows)} {word}"
+        for key, word in (("pass", "passed"), ("fail", "failed"), ("skip", "skipped"))
     )
-    options = parser.parse_args()
+    return [*lines, "", counts]
+
+
+def advice(rows: Sequence[Row]) -> list[str]:
+    failed = [row for row in rows if row.result == "fail"]
+    if not failed:
+        return []
+    hints = [f"- {row.name}: {hint(row)}" for row in failed]
+    return ["", "What to look at:", *hints, "See also docs/runbook.md, Troubleshooting."]
+
+
+def printable(line: str, token: str) -> str:
+    """What others said goes to a terminal: no control characters, and never the token."""
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
+    return shown.replace(token, "•••")
+
+
+def parse_arguments(arguments: Sequence[str] | None, env: Mapping[str, str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Acceptance test of a running gateway, from outside.")
+    parser.add_argument("--url", default=default_url(env), help="default: host and port of the environment")
+    parser.add_argument("--token", help="default: UAT_CLIENT_TOKEN of the environment or its file")
+    parser.add_argument("--rate-limit", type=int, nargs="?", const=LIMIT_CALLS, metavar="CALLS",
+                        help=f"also reach the client's limit, with at most so many calls ({LIMIT_CALLS})")  # fmt: skip
+    parser.add_argument("--wait", type=float, default=60, help="seconds that a start may take (60)")
+    options = parser.parse_args(arguments)
+    options.token = (options.token or env.get("UAT_CLIENT_TOKEN") or "").strip()
+    if not options.url.startswith(("http://", "https://")):
+        parser.error("--url starts with http:// or https://")
+    if not (options.token.isascii() and options.token.isprintable()):
+        parser.error("the token has characters that no header can carry")
+    if options.rate_limit is not None and options.rate_limit < 1:
+        parser.error("--rate-limit takes a number of at least 1")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments, settings())
     if not options.token:
         print("run_uat: no token; ./uat/start_server.sh puts UAT_CLIENT_TOKEN into .env", file=sys.stderr)
         return 2
     gateway = Gateway(options.url, options.token)
-    if not wait_until_ready(gateway, options.wait):
-        print(f"run_uat: no gateway is ready at {options.url}; start ./uat/start_server.sh", file=sys.stderr)
+    if reason := wait_until_ready(gateway, options.wait):
+        say = (
+            f"run_uat: {reason} at {options.url}; is the server running? Start it with ./uat/start_server.sh"
+        )
+        print(printable(say, options.token), file=sys.stderr)
         return 2
-    rows = run(gateway, with_limit=options.rate_limit)
-    print_table(rows)
-    print_hints(rows)
+    rows = run(gateway, options.rate_limit)
+    for line in [f"LLM Caller at {options.url}", "", *table(rows), *advice(rows)]:
+        print(printable(line, options.token))
     return 1 if any(row.result == "fail" for row in rows) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
