@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from environment import SECRETS  # noqa: E402 - the path is set above
 from fake_provider import FakeProvider  # noqa: E402
 
+SERVE = (sys.executable, str(ROOT / "manage.py"), "serve")
 BOB, CHARLIE = "bob-token", "charlie-token"
 ALL_METHODS = ["chat", "chatStream", "embed", "getHealth", "models"]
 
@@ -86,13 +87,12 @@ class RunningGateway:
             if document is not None:
                 (folder / name).write_text(json.dumps(document))
 
-    def start(self, *, ready: bool = True) -> None:
+    def start(self, *, ready: bool = True, command: Sequence[str] = SERVE) -> None:
         self.stdout, self.stderr = self.folder / "stdout.log", self.folder / "stderr.log"
-        command = [sys.executable, str(ROOT / "manage.py"), "serve"]
         with self.stdout.open("ab") as out, self.stderr.open("ab") as err:
             self.process = subprocess.Popen(command, env=self.env, cwd=ROOT, stdout=out, stderr=err)
         if ready:
-            self.wait_ready()
+            self.wait_ready(60)
 
     def wait_ready(self, seconds: float = 30) -> None:
         until = time.monotonic() + seconds
@@ -113,6 +113,11 @@ class RunningGateway:
         code = self.process.wait(60)
         self.process = None
         return code
+
+    def close(self) -> None:
+        self.client.close()
+        if self.process is not None:
+            self.stop()
 
     def post(self, path: str, body: Any, *, token: str | None = BOB, **headers: str) -> httpx.Response:
         if token is not None:
@@ -181,20 +186,13 @@ def running_gateway(
     *,
     start: bool = True,
 ) -> Iterator[RunningGateway]:
-    """A prepared gateway with these files imported; stopped, and its leftovers checked, at the end."""
-    gateway = RunningGateway(folder, env or {})
-    gateway.configure(providers, clients or registry())
-    gateway.manage("prepare", "--no-uat-token")
-    try:
+    """A prepared gateway with these files imported; stopped at the end."""
+    with closing(RunningGateway(folder, env or {})) as gateway:
+        gateway.configure(providers, clients or registry())
+        gateway.manage("prepare", "--no-uat-token")
         if start:
             gateway.start()
         yield gateway
-    finally:
-        gateway.client.close()
-        if gateway.process is not None:
-            if gateway.process.poll() is None:
-                gateway.process.terminate()
-            gateway.process.wait(60)
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ class FakeProvider:
         self.cut = 0
         self.open_streams = 0
         self._failed_once: Counter[str] = Counter()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -78,7 +79,7 @@ class FakeProvider:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
     def hits_for(self, model: str) -> list[Hit]:
@@ -105,19 +106,24 @@ class FakeProvider:
         self.port = self._server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
-        pending = asyncio.all_tasks(self._loop)
-        for task in pending:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        # Closed transports let go of their sockets one turn of the loop later.
-        self._loop.run_until_complete(asyncio.sleep(0.01))
+        self._loop.run_until_complete(self._end())
         self._loop.close()
 
-    def _stop(self) -> None:
+    async def _end(self) -> None:
+        """No socket is left to the collector, whose warnings would hit a later test."""
         self._server.close()
-        self._loop.stop()
+        pending = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for writer in list(self._writers):
+            writer.transport.abort()
+        while self._writers:
+            writer = self._writers.pop()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
             while (hit := await _read_request(reader)) is not None:
                 self.note(lambda hit=hit: self.hits.append(hit))
@@ -126,6 +132,8 @@ class FakeProvider:
             pass
         finally:
             writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+            self._writers.discard(writer)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Hit | None:

@@ -5,6 +5,7 @@ import secrets
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,9 @@ def test_deploy_checks_pass_with_a_public_https_url(prepared: RunningGateway) ->
 
 
 def test_an_unprepared_database_is_said_plainly(tmp_path: Path) -> None:
-    gateway = RunningGateway(tmp_path, {})
     (tmp_path / "var").mkdir()
-    done = gateway.manage("serve", check=False)
+    with closing(RunningGateway(tmp_path, {})) as gateway:
+        done = gateway.manage("serve", check=False)
     assert done.returncode == 2
     assert "manage.py migrate" in done.stderr
     assert "Traceback" not in done.stderr
@@ -144,30 +145,19 @@ def test_the_process_environment_wins_and_is_not_written(tmp_path: Path) -> None
 
 def test_the_server_is_the_process_that_was_started(tmp_path: Path, fake: FakeProvider) -> None:
     """Through the shell script: same pid, and its exit code after Ctrl+C is the server's."""
-    gateway = RunningGateway(tmp_path, {"LLM_CALLER_VENV": str(Path(sys.prefix))})
-    gateway.configure({"providers": {"lmstudio_a": provider_entry(fake.url)}}, registry())
-    gateway.env["PYTHON"] = sys.executable
-    _mark_installed()
-    gateway.env["LLM_CALLER_ENV_FILE"] = str(tmp_path / "test.env")
-    gateway.stdout, gateway.stderr = tmp_path / "out.log", tmp_path / "err.log"
-    with gateway.stdout.open("wb") as out, gateway.stderr.open("wb") as err:
-        command = [str(ROOT / "uat" / "start_server.sh")]
-        gateway.process = subprocess.Popen(command, env=gateway.env, cwd=tmp_path, stdout=out, stderr=err)
-    gateway.wait_ready(60)
-    assert "serve" in Path(f"/proc/{gateway.process.pid}/cmdline").read_text()
-    assert gateway.chat().status_code == 200
-    assert gateway.stop(signal.SIGINT) == 0
-    assert all(line.startswith("{") for line in gateway.stdout.read_text().splitlines())
-
-
-def _mark_installed() -> None:
-    """The tests' own environment holds what the lock names, so nothing needs to be installed into it."""
-    import hashlib
-
-    digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
-    stamp = Path(sys.prefix) / ".installed-server"
-    if not stamp.exists() or stamp.read_text() != digest:
-        stamp.write_text(digest)
+    own = {
+        "LLM_CALLER_VENV": str(Path(sys.prefix)),
+        "PYTHON": sys.executable,
+        "LLM_CALLER_ENV_FILE": str(tmp_path / "test.env"),
+    }
+    with closing(RunningGateway(tmp_path, own)) as gateway:
+        gateway.configure({"providers": {"lmstudio_a": provider_entry(fake.url)}}, registry())
+        gateway.start(command=[str(ROOT / "uat" / "start_server.sh")])
+        assert gateway.process is not None
+        assert "serve" in Path(f"/proc/{gateway.process.pid}/cmdline").read_text()
+        assert gateway.chat().status_code == 200
+        assert gateway.stop(signal.SIGINT) == 0
+        assert all(line.startswith("{") for line in gateway.stdout.read_text().splitlines())
 
 
 def test_generated_pages_are_up_to_date() -> None:
