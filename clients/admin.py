@@ -80,6 +80,7 @@ class MethodPermissionAdmin(admin.ModelAdmin):
 @admin.register(RegistryHeader)
 class RegistryHeaderAdmin(admin.ModelAdmin):
     list_display = ("description", "schema")
+    search_fields = ("description",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return not RegistryHeader.objects.exists()
+        return super().has_add_permission(request) and not RegistryHeader.objects.exists()

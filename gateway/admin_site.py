@@ -25,14 +25,14 @@ class GatewayAdminSite(AdminSite):
     enable_nav_sidebar = True
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Five failed logins a minute from one address; a good login is not counted."""
+        """Five failed logins a minute from one address; the sixth, and all after it, are answered 429."""
         if request.method != "POST":
             return super().login(request, extra_context)
         if _failures(request, increment=False):
             return problem_response(TOO_MANY)
         response = super().login(request, extra_context)
-        if not request.user.is_authenticated:
-            _failures(request, increment=True)
+        if not request.user.is_authenticated and _failures(request, increment=True):
+            return problem_response(TOO_MANY)
         return response
 
     def admin_view(

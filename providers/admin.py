@@ -5,8 +5,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from providers.forms import CapabilityFormSet, ProviderForm
-from providers.loader import credential_name
+from providers.loader import configure_models, credential_name
 from providers.models import FileHeader, ModelAlias, Provider, ProviderCapability, ProviderModel
+
+SHOWN_MODELS = 50
 
 
 class CapabilityInline(admin.TabularInline):
@@ -17,17 +19,11 @@ class CapabilityInline(admin.TabularInline):
     min_num = 1
 
 
-class ModelInline(admin.TabularInline):
-    model = ProviderModel
-    fields = ("model_id", "configured", "discovered_at")
-    readonly_fields = ("discovered_at",)
-    extra = 0
-
-
 @admin.register(Provider)
 class ProviderAdmin(admin.ModelAdmin):
     form = ProviderForm
-    inlines = (CapabilityInline, ModelInline)
+    inlines = (CapabilityInline,)
+    readonly_fields = ("discovered_models",)
     list_display = (
         "name",
         "kind",
@@ -43,6 +39,7 @@ class ProviderAdmin(admin.ModelAdmin):
     search_fields = ("name", "base_url", "default_model", "notes")
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "default_model", "enabled", "position")}),
+        ("Models", {"fields": ("configured_models", "discovered_models")}),
         ("Credential", {"fields": ("credential_source", "credential_name", "new_key")}),
         (
             "Timeouts and concurrency",
@@ -57,6 +54,20 @@ class ProviderAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         return super().get_queryset(request).prefetch_related("capability_rows")
+
+    def save_related(self, request: HttpRequest, form: ProviderForm, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        configure_models(form.instance, form.cleaned_data["configured_models"])
+
+    @admin.display(description="Found by discovery")
+    def discovered_models(self, provider: Provider) -> str:
+        """In words: a provider may list thousands, which no form should carry."""
+        found = provider.model_rows.filter(discovered_at__isnull=False) if provider.pk else None
+        if not found:
+            return "None yet. The running gateway asks every few seconds."
+        names = ", ".join(found.values_list("model_id", flat=True)[:SHOWN_MODELS])
+        more = found.count() - SHOWN_MODELS
+        return f"{names} and {more} more (see Provider models)" if more > 0 else names
 
     @admin.display(description="Capabilities")
     def capabilities(self, provider: Provider) -> str:
@@ -90,14 +101,16 @@ class ProviderModelAdmin(admin.ModelAdmin):
 
 @admin.register(ModelAlias)
 class ModelAliasAdmin(admin.ModelAdmin):
-    list_display = ("name", "target", "position")
-    search_fields = ("name", "target")
-    list_filter = ()
+    list_display = ("name", "provider", "model_id", "position")
+    list_select_related = ("provider",)
+    list_filter = ("provider",)
+    search_fields = ("name", "provider__name", "model_id")
 
 
 @admin.register(FileHeader)
 class FileHeaderAdmin(admin.ModelAdmin):
     list_display = ("description", "schema")
+    search_fields = ("description",)
 
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return not FileHeader.objects.exists()
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and not FileHeader.objects.exists()

@@ -16,6 +16,7 @@ from providers.types import Capability
 
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
 ModelId = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+AliasTarget = Annotated[str, Meta(min_length=3, max_length=601, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 Milliseconds = Annotated[int, Meta(ge=1, le=2_147_483_647)]
 Notes = Annotated[str, Meta(max_length=10_000, pattern=r"\A[^\x00]*\Z")]
 Problem = tuple[str, str]
@@ -54,7 +55,7 @@ class ProvidersDocument(Entry, frozen=True, kw_only=True):
 
     schema: Annotated[str, Meta(max_length=2000)] | None = msgspec.field(default=None, name="$schema")
     description: Notes | None = None
-    aliases: dict[ModelId, ModelId] = {}
+    aliases: dict[ModelId, AliasTarget] = {}
     providers: dict[str, Any]
 
 

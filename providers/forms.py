@@ -8,8 +8,10 @@ from django.conf import settings
 from providers.adapters import ADAPTERS
 from providers.document import egress_warning, url_problems
 from providers.egress import EgressPolicy, parse_networks
-from providers.models import CredentialSource, Provider
+from providers.models import PRINTABLE, CredentialSource, Provider
 from providers.secrets import KeyRing
+
+MAX_MODEL_ID = 500
 
 
 class ProviderForm(forms.ModelForm):
@@ -19,6 +21,12 @@ class ProviderForm(forms.ModelForm):
         max_length=4096,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
         help_text="Only for keys kept in the database. It is encrypted and never shown again.",
+    )
+
+    configured_models = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
+        help_text="One model a line: models that calls may name beside the default and what discovery finds.",
     )
 
     class Meta:
@@ -39,6 +47,21 @@ class ProviderForm(forms.ModelForm):
             "max_concurrency",
             "notes",
         )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            rows = self.instance.model_rows.filter(configured=True)
+            self.initial["configured_models"] = "\n".join(rows.values_list("model_id", flat=True))
+
+    def clean_configured_models(self) -> list[str]:
+        lines = (line.strip() for line in self.cleaned_data["configured_models"].splitlines())
+        models = list(dict.fromkeys(line for line in lines if line))
+        for model in models:
+            if len(model) > MAX_MODEL_ID:
+                raise forms.ValidationError(f"A model's name has at most {MAX_MODEL_ID} characters.")
+            PRINTABLE(model)
+        return models
 
     def clean_base_url(self) -> str:
         url: str = self.cleaned_data["base_url"].strip()

@@ -26,7 +26,11 @@ def load_catalog(defaults: Timeouts, keys: KeyRing) -> Catalog:
     """Four queries, whatever the number of providers. Credentials are opened here, once per version."""
     rows = Provider.objects.prefetch_related("capability_rows", "model_rows")
     providers = {row.name: _freeze(row, defaults, keys) for row in rows}
-    return Catalog(providers=providers, aliases=dict(ModelAlias.objects.values_list("name", "target")))
+    return Catalog(providers=providers, aliases=_aliases())
+
+
+def _aliases() -> dict[str, str]:
+    return {alias.name: alias.target for alias in ModelAlias.objects.select_related("provider")}
 
 
 def _freeze(row: Provider, defaults: Timeouts, keys: KeyRing) -> FrozenProvider:
@@ -135,7 +139,9 @@ def store(document: ProvidersDocument, entries: Mapping[str, ProviderEntry], *, 
         _store_entry(row, entry)
     for n, (name, target) in enumerate(document.aliases.items()):
         position = {} if merge else {"position": n}
-        ModelAlias.objects.update_or_create(name=name, defaults={"target": target, **position})
+        provider, _, model_id = target.partition("/")
+        place = {"provider": Provider.objects.get(name=provider), "model_id": model_id}
+        ModelAlias.objects.update_or_create(name=name, defaults=place | position)
 
 
 def _store_entry(row: Provider, entry: ProviderEntry) -> None:
@@ -151,7 +157,7 @@ def _store_entry(row: Provider, entry: ProviderEntry) -> None:
         row.stored_credential = None
     row.save()
     _store_capabilities(row, entry)
-    _store_models(row, entry.models)
+    configure_models(row, entry.models)
 
 
 def _store_capabilities(row: Provider, entry: ProviderEntry) -> None:
@@ -170,7 +176,8 @@ def _store_capabilities(row: Provider, entry: ProviderEntry) -> None:
         )
 
 
-def _store_models(row: Provider, models: Iterable[str]) -> None:
+def configure_models(row: Provider, models: Iterable[str]) -> None:
+    """Exactly these are configured. What discovery found besides stays known, but not configured."""
     wanted = list(models)
     for known in row.model_rows.exclude(model_id__in=wanted).filter(configured=True):
         if known.discovered_at is None:
@@ -189,7 +196,7 @@ def dump() -> dict[str, Any]:
     document = ProvidersDocument(
         schema=header.schema,
         description=header.description,
-        aliases=dict(ModelAlias.objects.values_list("name", "target")),
+        aliases=_aliases(),
         providers={row.name: msgspec.to_builtins(_entry(row)) for row in rows},
     )
     dumped: dict[str, Any] = msgspec.to_builtins(document)

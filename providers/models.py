@@ -2,7 +2,7 @@
 
 import uuid
 
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 
@@ -10,6 +10,8 @@ from providers.adapters import ADAPTERS
 from providers.types import CAPABILITIES
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+PRINTABLE = RegexValidator(r"\A[^\x00-\x1f\x7f]+\Z", "No control characters.")
+AT_LEAST_1 = [MinValueValidator(1, "At least 1, or empty.")]
 KIND_CHOICES = [(kind, adapter.label) for kind, adapter in ADAPTERS.items()]
 CAPABILITY_CHOICES = [(name, name) for name in CAPABILITIES]
 
@@ -38,7 +40,9 @@ class Provider(models.Model):
     kind = models.CharField(max_length=50, choices=KIND_CHOICES, help_text="Which dialect it speaks.")
     base_url = models.CharField("base URL", max_length=500, help_text="For example http://localhost:1234/v1")
     default_model = models.CharField(
-        max_length=500, help_text="Asked for when neither the caller nor a capability names a model."
+        max_length=500,
+        validators=[PRINTABLE],
+        help_text="Asked for when neither the caller nor a capability names a model.",
     )
     position = models.PositiveIntegerField(default=0, db_index=True)
     enabled = models.BooleanField(default=True, help_text="Disabled providers are kept but never called.")
@@ -51,12 +55,19 @@ class Provider(models.Model):
         help_text="The environment variable's name or the file's path. Never the key itself.",
     )
     stored_credential = models.BinaryField(null=True, blank=True, editable=False)
-    connect_ms = models.PositiveIntegerField("connect timeout (ms)", null=True, blank=True)
-    first_event_ms = models.PositiveIntegerField("first event timeout (ms)", null=True, blank=True)
-    idle_ms = models.PositiveIntegerField("idle timeout (ms)", null=True, blank=True)
-    total_ms = models.PositiveIntegerField("total timeout (ms)", null=True, blank=True)
+    connect_ms = models.PositiveIntegerField(
+        "connect timeout (ms)", null=True, blank=True, validators=AT_LEAST_1
+    )
+    first_event_ms = models.PositiveIntegerField(
+        "first event timeout (ms)", null=True, blank=True, validators=AT_LEAST_1
+    )
+    idle_ms = models.PositiveIntegerField("idle timeout (ms)", null=True, blank=True, validators=AT_LEAST_1)
+    total_ms = models.PositiveIntegerField("total timeout (ms)", null=True, blank=True, validators=AT_LEAST_1)
     max_concurrency = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Calls at once; others wait for a place. Empty: no limit."
+        null=True,
+        blank=True,
+        validators=AT_LEAST_1,
+        help_text="Calls at once; others wait for a place. Empty: no limit.",
     )
     notes = models.TextField(null=True, blank=True)
 
@@ -87,7 +98,9 @@ class ProviderCapability(models.Model):
     declared = models.BooleanField(
         default=True, help_text="Whether calls may be routed here. A default or score alone does not do that."
     )
-    default_model = models.CharField(max_length=500, blank=True, help_text="Worth 50 points when set.")
+    default_model = models.CharField(
+        max_length=500, blank=True, validators=[PRINTABLE], help_text="Worth 50 points when set."
+    )
     score = models.FloatField(
         null=True, blank=True, help_text="The highest is asked first. Empty counts as 0."
     )
@@ -109,7 +122,7 @@ class ProviderModel(models.Model):
     """A model of a provider: configured by an operator, or found by discovery."""
 
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="model_rows")
-    model_id = models.CharField("model", max_length=500)
+    model_id = models.CharField("model", max_length=500, validators=[PRINTABLE])
     configured = models.BooleanField(default=True)
     discovered_at = models.DateTimeField(null=True, blank=True, editable=False)
     position = models.PositiveIntegerField(default=0)
@@ -126,22 +139,27 @@ class ProviderModel(models.Model):
 
 
 class ModelAlias(models.Model):
-    """Another name for one model of one provider."""
+    """Another name for one model of one provider; it goes when its provider goes."""
 
-    name = models.CharField(max_length=500, unique=True)
-    target = models.CharField(max_length=700, help_text="provider/model")
+    name = models.CharField(max_length=500, unique=True, validators=[PRINTABLE])
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="aliases")
+    model_id = models.CharField("model", max_length=500, validators=[PRINTABLE])
     position = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ("position", "pk")
         verbose_name_plural = "model aliases"
         constraints = [
-            models.CheckConstraint(condition=Q(target__contains="/"), name="alias_names_provider_and_model"),
             models.CheckConstraint(condition=~Q(name=""), name="alias_has_name"),
+            models.CheckConstraint(condition=~Q(model_id=""), name="alias_has_model"),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} → {self.target}"
+
+    @property
+    def target(self) -> str:
+        return f"{self.provider.name}/{self.model_id}"
 
 
 class FileHeader(models.Model):
