@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from environment import SECRETS  # noqa: E402 - the path is set above
+from environment import DATABASE, SECRETS  # noqa: E402 - the path is set above
 from fake_provider import FakeProvider  # noqa: E402
 
 SERVE = (sys.executable, str(ROOT / "manage.py"), "serve")
@@ -55,6 +56,18 @@ def free_port() -> int:
         return port
 
 
+def own_database() -> str:
+    """A new, empty database where the tests run on a server; nothing where each state folder has its own file."""
+    if not DATABASE:
+        return ""
+    import psycopg
+
+    name = f"gateway_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(DATABASE, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return f"{DATABASE.rpartition('/')[0]}/{name}"
+
+
 class RunningGateway:
     """A gateway in a process of its own. `log_lines()` are its stdout; `records()` its RequestLog rows."""
 
@@ -69,6 +82,7 @@ class RunningGateway:
             "LLM_CALLER_CONFIG_DIR": str(folder / "config"),
             "LLM_CALLER_PORT": str(self.port),
             "LLM_CALLER_HEALTH_INTERVAL_S": "1",
+            "DATABASE_URL": own_database(),
             **env,
         }
         self.process: subprocess.Popen[bytes] | None = None

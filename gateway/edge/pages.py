@@ -6,24 +6,17 @@ from typing import Any
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_safe
-from markdown_it import MarkdownIt
 
 from gateway.edge.respond import encode_json, problem_headers
 from gateway.environment import BASE_DIR
 from gateway.errors import INTERNAL, Problem
+from gateway.guides import GUIDES
+from gateway.guides import render as render_guide
 from gateway.runtime import new_call_id
 from telemetry import prometheus
-
-GUIDES = {
-    "clients": "For client authors",
-    "operators": "For operators",
-    "runbook": "Runbook",
-    "settings": "Settings",
-    "adapters": "Kinds of providers",
-    "developers": "For developers",
-}
 
 
 def problem_response(problem: Problem) -> HttpResponse:
@@ -78,14 +71,13 @@ def staff_metrics(request: HttpRequest) -> HttpResponse:
 @staff_member_required
 @require_safe
 def guides(request: HttpRequest, name: str = "") -> HttpResponse:
-    """The guides of `docs/`, rendered; raw HTML in them stays text."""
-    if name and name not in GUIDES:
+    html = render_guide(Path(BASE_DIR) / "docs", name, reverse("docs"))
+    if html is None:
         raise Http404
-    path = Path(BASE_DIR) / "docs" / f"{name or 'README'}.md"
-    if not path.exists():
-        raise Http404
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    html = markdown.render(path.read_text(encoding="utf-8"))
-    # Safe: our own files, rendered with HTML switched off.
-    context = {"title": GUIDES.get(name, "Guides"), "guides": GUIDES, "html": mark_safe(html)}  # noqa: S308
+    context = {
+        "title": GUIDES.get(name, "Guides"),
+        "guides": GUIDES,
+        "current": name,
+        "html": mark_safe(html),  # noqa: S308 - our own files, rendered with HTML switched off
+    }
     return render(request, "docs/guide.html", context)
