@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-from gateway.environment import BASE_DIR, env_file, missing_secrets, new_secret
+from gateway.environment import env_file, missing_secrets, new_secret, render_example
 
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$", re.MULTILINE)
 
@@ -56,7 +56,7 @@ def _write(path: Path, text: str) -> None:
 
 def main() -> None:
     path = env_file()
-    made = complete(path, (BASE_DIR / ".env.example").read_text(encoding="utf-8"))
+    made = complete(path, render_example())
     if made:
         sys.stderr.write(f"Made {', '.join(made)} in {path}\n")
 

@@ -15,6 +15,11 @@ from typing import Any, NamedTuple
 import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+_IN_CHECKOUT = (BASE_DIR / "pyproject.toml").exists()
+SHIPPED = BASE_DIR if _IN_CHECKOUT else BASE_DIR / "gateway" / "shipped"
+"""Where `templates`, `docs` and `config` lie that came with the product."""
+HOME = BASE_DIR if _IN_CHECKOUT else Path.cwd()
+"""What relative folders and the environment file are below: the checkout, or else the working directory."""
 LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 MIN_SECRET_LENGTH = 32
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -137,15 +142,17 @@ class Environment:
         """The keys of a secret that is a list. Raises `SettingsError` when one is missing or unsafe."""
         keys = [part.strip() for part in str(self[name]).split(",") if part.strip()]
         if not keys:
-            raise SettingsError(f"{name} is not set; ./uat/start_server.sh makes one at first start")
+            raise SettingsError(
+                f"{name} is not set; ./uat/start_server.sh or `python -m gateway.envfile` makes one"
+            )
         for key in keys:
             if len(key) < MIN_SECRET_LENGTH or _PLACEHOLDER.search(key):
                 raise SettingsError(f"{name} is a placeholder or shorter than {MIN_SECRET_LENGTH} characters")
         return keys
 
     def folder(self, name: str) -> Path:
-        """Relative folders are below the checkout."""
-        return BASE_DIR / str(self[name])
+        """Relative folders are below `HOME`."""
+        return HOME / str(self[name])
 
 
 def _convert(setting: Setting, value: Any) -> Any:
@@ -176,7 +183,7 @@ def _expected(setting: Setting) -> str:
 
 
 def env_file() -> Path:
-    return BASE_DIR / (os.environ.get("LLM_CALLER_ENV_FILE") or ".env")
+    return HOME / (os.environ.get("LLM_CALLER_ENV_FILE") or ".env")
 
 
 def new_secret() -> str:

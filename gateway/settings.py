@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import django
 import environ
 
-from gateway.environment import BASE_DIR, Environment, SettingsError
+from gateway.environment import SHIPPED, Environment, SettingsError
 
 ENVIRONMENT = Environment()
 STATE_DIR = ENVIRONMENT.folder("LLM_CALLER_STATE_DIR")
@@ -78,7 +78,7 @@ APPEND_SLASH = False
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [SHIPPED / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -96,6 +96,11 @@ DATABASES = {
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    try:
+        # Django's checks ask the database, so that its folder has to be there before any command runs.
+        STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"LLM_CALLER_STATE_DIR cannot be made: {error.strerror}") from None
     # SQLite before 3.51.3 can lose a write-ahead log on reset; there the rollback journal stays.
     wal = sqlite3.sqlite_version_info >= (3, 51, 3)
     DATABASES["default"]["OPTIONS"] = {

@@ -77,28 +77,44 @@ class Journal:
         self._size += written
 
     def _ensure_open(self) -> None:
-        """Starts the next segment when this one is full, or when somebody deleted it under us."""
+        """Starts the next segment when this one is full, or is no longer where the writer looks for it."""
         now = time.monotonic()
-        lost = False
         if now - self._checked > _CHECK_EVERY_S:
             self._checked = now
-            lost = self._fd < 0 or os.fstat(self._fd).st_nlink == 0
-        if lost or self._size >= self._segment_bytes:
+            if self._fd >= 0 and not _lies_at(self._fd, self._path(self._number)):
+                os.close(self._fd)
+                self._fd = -1
+        if self._fd < 0 or self._size >= self._segment_bytes:
             self._open()
 
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{self._owner}-{number:06d}.spool"
+
     def _open(self) -> None:
+        lock = self._folder / f"{self._owner}.lock"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._lock_fd < 0 or os.fstat(self._lock_fd).st_nlink == 0:
-                self._lock_fd = _locked(self._folder / f"{self._owner}.lock")
-            self._number += 1
-            path = self._folder / f"{self._owner}-{self._number:06d}.spool"
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if self._lock_fd < 0 or not _lies_at(self._lock_fd, lock):
+                lock_fd = _locked(lock)
+                if self._lock_fd >= 0:
+                    os.close(self._lock_fd)
+                self._lock_fd = lock_fd
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            fd = os.open(self._path(self._number + 1), flags, 0o600)
         except OSError as error:
             raise JournalError(f"The journal cannot be opened: {error}") from None
         if self._fd >= 0:
             os.close(self._fd)
+        self._number += 1
         self._fd, self._size, self._torn = fd, 0, False
+
+
+def _lies_at(fd: int, path: Path) -> bool:
+    """Whether this path still leads to the open file: it may have been deleted, or its folder moved away."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except OSError:
+        return False
 
 
 def _locked(path: Path) -> int:

@@ -1,6 +1,5 @@
 """Django's own answers: JSON errors, the way to the admin, the guides and the metrics for staff."""
 
-from pathlib import Path
 from typing import Any
 
 from django.contrib.admin.views.decorators import staff_member_required
@@ -11,7 +10,7 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_safe
 
 from gateway.edge.respond import encode_json, problem_headers
-from gateway.environment import BASE_DIR
+from gateway.environment import SHIPPED
 from gateway.errors import INTERNAL, Problem
 from gateway.guides import GUIDES
 from gateway.guides import render as render_guide
@@ -71,7 +70,7 @@ def staff_metrics(request: HttpRequest) -> HttpResponse:
 @staff_member_required
 @require_safe
 def guides(request: HttpRequest, name: str = "") -> HttpResponse:
-    html = render_guide(Path(BASE_DIR) / "docs", name, reverse("docs"))
+    html = render_guide(SHIPPED / "docs", name, reverse("docs"))
     if html is None:
         raise Http404
     context = {

@@ -16,7 +16,7 @@ from clients.types import METHODS
 from gateway import envfile
 from gateway.attribution import attributed
 from gateway.configfile import FILES, ImportRefused, drift, import_files, peppers
-from gateway.environment import BASE_DIR, env_file
+from gateway.environment import SHIPPED, env_file
 
 UAT_CLIENT = "uat"
 PASSWORD_FILE = "admin-password.txt"  # noqa: S105 - a file's name
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             if target.exists():
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            example = BASE_DIR / "config" / name.replace(".json", ".example.json")
+            example = SHIPPED / "config" / name.replace(".json", ".example.json")
             with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(example.read_bytes())
             self._hint(f"Copied {example.name} to {target}")
