@@ -6,6 +6,8 @@ The times of the last calls are kept as they are, up to 10,000 a window; above t
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, repeat
 from typing import Protocol
 
 import msgspec
@@ -26,22 +28,33 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_ms: int = 0
 
 
+Calls = Iterable[tuple[int, int]]
+"""`(time in ns, how many)`, oldest first."""
+
+
 class Window(Protocol):
     def reserve(self, now_ns: int, limit: RateLimit) -> Reservation: ...
+
+    def calls(self) -> Iterator[tuple[int, int]]: ...
 
 
 class ExactWindow:
     __slots__ = ("_times",)
 
-    def __init__(self) -> None:
-        self._times: deque[int] = deque()
+    def __init__(self, calls: Calls = ()) -> None:
+        newest_first = chain.from_iterable(repeat(at, count) for at, count in reversed(list(calls)))
+        self._times: deque[int] = deque(reversed(list(islice(newest_first, EXACT_UP_TO))))
+
+    def calls(self) -> Iterator[tuple[int, int]]:
+        return ((at, 1) for at in self._times)
 
     def reserve(self, now_ns: int, limit: RateLimit) -> Reservation:
         times, interval = self._times, limit.interval_ms * 1_000_000
         while times and now_ns - times[0] >= interval:
             times.popleft()
         if len(times) < limit.max_requests:
-            times.append(now_ns)
+            # Times taken over from buckets may lie ahead; the order is kept all the same.
+            times.append(max(now_ns, times[-1]) if times else now_ns)
             return Reservation(
                 granted=True, remaining=limit.max_requests - len(times), limit=limit.max_requests
             )
@@ -51,32 +64,40 @@ class ExactWindow:
 
 
 class BucketWindow:
-    """Calls per 1/100 interval: `[bucket number, count]`."""
+    """Calls per 1/100 interval: `[end of the bucket in ns, count]`."""
 
-    __slots__ = ("_buckets", "_total", "_width")
+    __slots__ = ("_buckets", "_total")
 
-    def __init__(self) -> None:
-        self._buckets: deque[list[int]] = deque()
-        self._total = 0
-        self._width = 0
+    def __init__(self, calls: Calls = ()) -> None:
+        self._buckets: deque[list[int]] = deque([at, count] for at, count in calls)
+        self._total = sum(count for _, count in self._buckets)
+
+    def calls(self) -> Iterator[tuple[int, int]]:
+        return ((end, count) for end, count in self._buckets)
 
     def reserve(self, now_ns: int, limit: RateLimit) -> Reservation:
-        width = max(limit.interval_ms * 1_000_000 // BUCKETS, 1)
-        if width != self._width:
-            self._buckets.clear()
-            self._total, self._width = 0, width
-        now = now_ns // width
-        while self._buckets and now - self._buckets[0][0] > BUCKETS:
-            self._total -= self._buckets.popleft()[1]
+        buckets, interval = self._buckets, limit.interval_ms * 1_000_000
+        while buckets and now_ns - buckets[0][0] >= interval:
+            self._total -= buckets.popleft()[1]
         if self._total < limit.max_requests:
-            if not self._buckets or self._buckets[-1][0] != now:
-                self._buckets.append([now, 0])
-            self._buckets[-1][1] += 1
+            if not buckets or buckets[-1][0] <= now_ns:
+                width = interval // BUCKETS
+                buckets.append([(now_ns // width + 1) * width, 0])
+            buckets[-1][1] += 1
             self._total += 1
             return Reservation(
                 granted=True, remaining=limit.max_requests - self._total, limit=limit.max_requests
             )
-        return _refused((self._buckets[0][0] + BUCKETS + 1) * width - now_ns, limit)
+        return _refused(self._frees(now_ns, limit) + interval - now_ns, limit)
+
+    def _frees(self, now_ns: int, limit: RateLimit) -> int:
+        """The end of the bucket with which enough calls are out; the first, unless the limit was lowered."""
+        left = self._total
+        for end, count in self._buckets:
+            left -= count
+            if left < limit.max_requests:
+                return end
+        return now_ns
 
 
 def _refused(wait_ns: int, limit: RateLimit) -> Reservation:
@@ -89,21 +110,20 @@ class Limiter:
     """Windows by client, in this process. Keys unused the longest are forgotten past `MAX_KEYS`."""
 
     def __init__(self) -> None:
-        self._windows: OrderedDict[tuple[str, bool], Window] = OrderedDict()
+        self._windows: OrderedDict[str, Window] = OrderedDict()
 
     def reserve(self, key: str, limit: RateLimit | None, *, now_ns: int | None = None) -> Reservation | None:
         """None when there is no limit. `now_ns` is monotonic."""
         if limit is None:
             return None
-        exact = limit.max_requests <= EXACT_UP_TO
-        place = (key, exact)
-        window = self._windows.get(place)
-        if window is None:
-            window = self._windows[place] = ExactWindow() if exact else BucketWindow()
+        kind = ExactWindow if limit.max_requests <= EXACT_UP_TO else BucketWindow
+        window = self._windows.get(key)
+        if not isinstance(window, kind):
+            # A limit that was changed while running keeps what has been called under the old one.
+            window = self._windows[key] = kind(window.calls() if window else ())
             if len(self._windows) > MAX_KEYS:
                 self._windows.popitem(last=False)
-        else:
-            self._windows.move_to_end(place)
+        self._windows.move_to_end(key)
         return window.reserve(time.monotonic_ns() if now_ns is None else now_ns, limit)
 
 

@@ -52,13 +52,16 @@ def _copy_aside(path: Path) -> Path | None:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """A new file of mode 0600, on the disk when this returns. Raises `FileExistsError`."""
+    """A new file of mode 0600, on the disk when this returns. Raises `OSError` and leaves no part of it."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
         os.fsync(fd)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     finally:
         os.close(fd)
 

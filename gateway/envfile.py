@@ -9,48 +9,58 @@ import re
 import sys
 from pathlib import Path
 
+from gateway.backups import write_new
 from gateway.environment import env_file, missing_secrets, new_secret, render_example
 
-_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$", re.MULTILINE)
+# As django-environ reads a line: nothing around the `=`, nothing but `export ` before the name; the last counts.
+_ASSIGNMENT = re.compile(r"^(?:export )?([A-Za-z_0-9]+)=([^\r\n]*)", re.MULTILINE)
+_BLANK = " \t'\""
 
 
 def assigned(text: str) -> set[str]:
     """Names that the text gives a value that is not empty."""
-    return {name for name, value in _ASSIGNMENT.findall(text) if value.strip("'\"")}
+    return {name for name, value in dict(_ASSIGNMENT.findall(text)).items() if value.strip(_BLANK)}
 
 
 def complete(path: Path, example: str) -> list[str]:
     """Writes what is missing and returns the names of the secrets made. Mode 0600 from the first byte on."""
-    text = path.read_text(encoding="utf-8") if path.exists() else example
+    text = _read(path) if path.exists() else example
     missing = missing_secrets(assigned(text))
     if path.exists() and not missing:
         return []
     for name in missing:
-        line = f"{name}={new_secret()}"
         commented = re.compile(rf"^# {name}=$", re.MULTILINE)
         if not path.exists() and commented.search(text):
-            text = commented.sub(line, text, count=1)
-        else:
-            text = f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{line}\n"
+            text = commented.sub(f"{name}=", text, count=1)
+        text = _with(text, name, new_secret())
     _write(path, text)
     return missing
 
 
 def add(path: Path, name: str, value: str) -> None:
-    """Appends one assignment to an existing file."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    _write(path, f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{name}={value}\n")
+    """Makes one assignment in a file that has none of this name, or an empty one."""
+    _write(path, _with(_read(path) if path.exists() else "", name, value))
+
+
+def _with(text: str, name: str, value: str) -> str:
+    """Empty assignments are filled where they stand, so that none shadows the value; else it is the last line."""
+    empty = re.compile(rf"^((?:export )?{name}=)[{_BLANK}]*(?=\r?$)", re.MULTILINE)
+    filled, count = empty.subn(lambda match: match[1] + value, text)
+    if count:
+        return filled
+    newline = "\r\n" if "\r\n" in text else "\n"
+    return f"{text}{'' if not text or text.endswith(chr(10)) else newline}{name}={value}{newline}"
+
+
+def _read(path: Path) -> str:
+    """With its line ends as they are."""
+    return path.read_bytes().decode()
 
 
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(fd, text.encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    write_new(temporary, text.encode())
     temporary.replace(path)
 
 

@@ -193,11 +193,8 @@ def new_secret() -> str:
 def missing_secrets(present: Iterable[str]) -> list[str]:
     """The generated secrets that neither `present` nor the process environment has."""
     have = set(present)
-    return [
-        name
-        for name in GENERATED
-        if name not in have and not os.environ.get(name) and not os.environ.get(f"{name}_FILE")
-    ]
+    have |= {name for name, value in os.environ.items() if value}
+    return [name for name in GENERATED if name not in have and f"{name}_FILE" not in have]
 
 
 def render_example() -> str:

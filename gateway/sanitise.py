@@ -34,16 +34,18 @@ def sanitise(event: Event, chunk_chars: int) -> Sanitised:
         return NOTHING
     content = delta.content
     if content is None or (content.isprintable() and len(content) <= chunk_chars):
-        return Sanitised((_plain_calls(delta),)) if delta.tool_calls else Sanitised((delta,))
+        plain = _plain_calls(delta)
+        return Sanitised((plain,), removed=int(plain is not delta))
     clean = _CONTROL.sub("", content)
     removed = len(content) - len(clean)
     if removed and removed >= len(content) * BINARY_SHARE:
         return Sanitised((), dropped=1)
     pieces = [clean[at : at + chunk_chars] for at in range(0, len(clean), chunk_chars)] or [""]
-    first = _plain_calls(Delta(role=delta.role, content=pieces[0] or None, tool_calls=delta.tool_calls))
+    head = Delta(role=delta.role, content=pieces[0] or None, tool_calls=delta.tool_calls)
+    first = _plain_calls(head)
     rest = tuple(Delta(content=piece) for piece in pieces[1:])
     deltas = (first, *rest) if first else rest
-    return Sanitised(deltas, removed=int(removed > 0), split=int(len(pieces) > 1))
+    return Sanitised(deltas, removed=int(removed > 0 or first is not head), split=int(len(pieces) > 1))
 
 
 def _plain_calls(delta: Delta) -> Delta:
@@ -51,7 +53,7 @@ def _plain_calls(delta: Delta) -> Delta:
     if not any(call.arguments and _CONTROL.search(call.arguments) for call in delta.tool_calls):
         return delta
     calls = tuple(
-        msgspec.structs.replace(call, arguments=_CONTROL.sub("", call.arguments or ""))
+        msgspec.structs.replace(call, arguments=_CONTROL.sub("", call.arguments)) if call.arguments else call
         for call in delta.tool_calls
     )
     return msgspec.structs.replace(delta, tool_calls=calls)

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,9 @@ _CREDENTIAL_KEY = re.compile(
     re.IGNORECASE,
 )
 _MAX_DEPTH = 32
+# JSON may carry DEL, the C1 controls and the Unicode line ends as they are; a terminal that shows the log
+# acts on some, and readers that split it into lines split at others.
+_RAW_CONTROL = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
 class Redactor:
@@ -52,7 +56,9 @@ class Redactor:
             return {str(key): self._entry(str(key), item, found, depth) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return REDACTED if depth > _MAX_DEPTH else [self.apply(item, found, depth + 1) for item in value]
-        if value is None or isinstance(value, bool | int | float | str):
+        if isinstance(value, str):
+            return str.__str__(value)  # the encoder takes no subclasses, such as Django's safe strings
+        if value is None or isinstance(value, bool | int | float):
             return value
         return f"<{type(value).__name__}>"
 
@@ -103,13 +109,18 @@ class RotatingFile:
         self._write_all(b"".join(fitting))
 
     def _write_all(self, data: bytes) -> None:
+        """All or nothing: what a full disk cut short is taken back, so that no line is torn."""
         if not data:
             return
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        size = os.fstat(fd).st_size
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]
+        except OSError:
+            os.ftruncate(fd, size)
+            raise
         finally:
             os.close(fd)
 
@@ -193,7 +204,14 @@ class JsonLog:
                     break
                 item = self._queue.get()
             running = item is not None
-            self._emit(b"".join(self._lines(entry) for entry in batch))
+            self._emit(b"".join(self._safe_lines(entry) for entry in batch))
+
+    def _safe_lines(self, entry: tuple[Any, ...]) -> bytes:
+        try:
+            return self._lines(entry)
+        except Exception as error:  # the outermost edge of the thread, which must outlive any line
+            METRICS.count("log_lines_failed")
+            return _line(timestamp(), "error", "A log line cannot be written", None, None, describe(error))
 
     def _lines(self, entry: tuple[Any, ...]) -> bytes:
         epoch, level, message, request_id, trace_id, metadata = entry
@@ -210,12 +228,7 @@ class JsonLog:
         return lines
 
     def _emit(self, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._stdout_fd, view) :]
-        except OSError:
-            METRICS.count("log_stdout_failures")
+        self._print(data)
         if self._file is None:
             return
         try:
@@ -226,10 +239,15 @@ class JsonLog:
             if not self._file_failed:
                 self._file_failed = True
                 reason = {"error": error.strerror or type(error).__name__}
-                os.write(
-                    self._stdout_fd,
-                    _line(timestamp(), "error", "Log file cannot be written", None, None, reason),
-                )
+                self._print(_line(timestamp(), "error", "Log file cannot be written", None, None, reason))
+
+    def _print(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._stdout_fd, view) :]
+        except OSError:
+            METRICS.count("log_stdout_failures")
 
 
 def _line(
@@ -244,12 +262,21 @@ def _line(
         "metadata": metadata,
     }
     try:
-        # JSON may carry DEL as it is; a terminal that shows the log should not get it.
-        return msgspec.json.encode(line).replace(b"\x7f", b"\\u007f") + b"\n"
-    except (UnicodeEncodeError, OverflowError):
-        line["metadata"] = {"unprintable": repr(metadata)[:2000].encode("ascii", "backslashreplace").decode()}
-        line["message"] = message.encode("utf-8", "backslashreplace").decode()
-        return msgspec.json.encode(line) + b"\n"
+        encoded = msgspec.json.encode(line)
+    except (UnicodeEncodeError, OverflowError, TypeError):
+        line |= {
+            "message": _printable(message),
+            "metadata": {"unprintable": _printable(repr(metadata)[:2000])},
+        }
+        line |= {"requestId": _printable(request_id), "traceId": _printable(trace_id)}
+        encoded = msgspec.json.encode(line)
+    if b"\x7f" in encoded or not encoded.isascii():
+        encoded = _RAW_CONTROL.sub(lambda match: b"\\u%04x" % ord(match[0].decode()), encoded)
+    return encoded + b"\n"
+
+
+def _printable(text: str | None) -> str | None:
+    return None if text is None else text.encode("ascii", "backslashreplace").decode()
 
 
 class StandardHandler(logging.Handler):
@@ -269,11 +296,27 @@ class StandardHandler(logging.Handler):
             if record.levelno >= logging.INFO
             else "debug"
         )
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):
-            message = str(record.msg)
-        log.write(level, message, metadata=metadata)
+        log.write(level, _text_of(record), metadata=metadata)
+
+
+def _text_of(record: logging.LogRecord) -> str:
+    """The record's text, with the type of an exception wherever the exception itself would be shown."""
+    message, arguments = str.__str__(str(_named(record.msg))), record.args
+    try:
+        if isinstance(arguments, Mapping):
+            message = message % {key: _named(value) for key, value in arguments.items()}
+        elif arguments:
+            message = message % tuple(_named(value) for value in arguments)
+    except Exception:  # an argument's own code failed, or there are too few of them
+        message = f"{message} (its arguments do not fit)"
+    error = record.exc_info[1] if record.exc_info else None
+    for shown in (repr(error), str(error)) if error is not None else ():
+        message = message.replace(shown, type(error).__name__) if shown else message
+    return message
+
+
+def _named(value: Any) -> Any:
+    return type(value).__name__ if isinstance(value, BaseException) else value
 
 
 def describe(error: BaseException | None) -> dict[str, Any]:

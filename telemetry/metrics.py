@@ -38,18 +38,18 @@ class MethodMetrics:
             "latencyMs": {
                 "average": round(self.sum_ms / total, 3) if total else 0,
                 "samples": len(ordered),
-                "p50": _percentile(ordered, 0.50),
-                "p95": _percentile(ordered, 0.95),
-                "p99": _percentile(ordered, 0.99),
+                "p50": _percentile(ordered, 50),
+                "p95": _percentile(ordered, 95),
+                "p99": _percentile(ordered, 99),
             },
             "retries": {"total": self.retries, "average": round(self.retries / total, 4) if total else 0},
             "classifications": dict(sorted(self.classifications.items())),
         }
 
 
-def _percentile(ordered: list[float], share: float) -> float:
+def _percentile(ordered: list[float], percent: int) -> float:
     """Nearest rank; 0 without samples."""
-    return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)], 3) if ordered else 0
+    return round(ordered[-(-len(ordered) * percent // 100) - 1], 3) if ordered else 0
 
 
 class Metrics:
@@ -104,12 +104,14 @@ def get_metrics_snapshot() -> dict[str, Any]:
 
 
 def write_snapshot(folder: Path) -> None:
-    """Replaces the snapshot file in one step, so that a reader never sees half of it."""
+    """Replaces the snapshot file in one step, so that a reader never sees half of it. Raises `OSError`."""
     target = folder / SNAPSHOT_FILE
     temporary = folder / f".{SNAPSHOT_FILE}.{os.getpid()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(fd, msgspec.json.encode(get_metrics_snapshot()))
+        view = memoryview(msgspec.json.encode(get_metrics_snapshot()))
+        while view:
+            view = view[os.write(fd, view) :]
     finally:
         os.close(fd)
     temporary.replace(target)

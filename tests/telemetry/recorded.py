@@ -1,0 +1,58 @@
+"""What Bob's calls leave in the journal, and its way into the database."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from telemetry.journal import Journal
+from telemetry.models import RequestLog
+from telemetry.types import CallRecord, Intent
+from telemetry.writer import Writer
+
+AT = 1_700_000_000.25
+
+
+def intent(call_id: str = "c-1", **more: Any) -> Intent:
+    facts: dict[str, Any] = {"request_id": "r-1", "tool_id": "bob", "token_id": "t", "method": "chat"}
+    facts |= {"peer": "127.0.0.1", "started_at": AT, "config_version": 3}
+    return Intent(call_id=call_id, **(facts | more))
+
+
+def outcome(call_id: str = "c-1", **more: Any) -> CallRecord:
+    facts: dict[str, Any] = {"tool_id": "bob", "token_id": "t", "method": "chat", "peer": "127.0.0.1"}
+    facts |= {
+        "started_at": AT,
+        "config_version": 3,
+        "outcome": "ok",
+        "status": 200,
+        "duration_ms": 7,
+    }
+    return CallRecord(call_id=call_id, **(facts | more))
+
+
+def call(n: int) -> str:
+    return str(uuid.UUID(int=n))
+
+
+def ignore(_: Mapping[str, datetime]) -> None:
+    """For tests that do not look at the last use of tokens."""
+
+
+def writer(folder: Path) -> Writer:
+    return Writer(folder, ignore)
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.spool"))
+
+
+def outcomes() -> dict[str, str]:
+    return {str(row.call_id): row.outcome for row in RequestLog.objects.all()}
+
+
+def serve(journal: Journal, *numbers: int) -> None:
+    for n in numbers:
+        journal.intent(intent(call(n)))
+        journal.outcome(outcome(call(n)))

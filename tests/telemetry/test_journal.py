@@ -1,0 +1,198 @@
+"""The journal: whole lines or none, a new segment when one is full, and a clear refusal when nothing can be written."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from disk import full_at
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded import intent, outcome, segments
+
+from telemetry.journal import Journal, JournalError, is_alive, parse
+from telemetry.types import CallRecord, Intent, unknown_outcome
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+def written(folder: Path) -> list[Intent | CallRecord]:
+    return [entry for path in segments(folder) for entry in parse(path.read_bytes())]
+
+
+def lines_of(folder: Path, *entries: Intent | CallRecord) -> list[bytes]:
+    journal = Journal(folder)
+    for entry in entries:
+        journal.intent(entry) if isinstance(entry, Intent) else journal.outcome(entry)
+    journal.close()
+    return b"".join(path.read_bytes() for path in segments(folder)).splitlines(keepends=True)
+
+
+def test_what_is_written_is_read_back_in_order(tmp_path: Path) -> None:
+    attempt = msgspec.Raw(b'{"provider":"a","model":"m","durationMs":5}')
+    entries = [
+        intent(claimed_tool="other\n", bytes_in=9),
+        outcome(attempts=(attempt,), sanitised={"removed": 2}, first_event_ms=0, model="µ\u2028🙂"),
+        intent("c-2"),
+    ]
+    assert len(lines_of(tmp_path, *entries)) == 3
+    assert written(tmp_path) == entries
+
+
+@given(st.lists(st.tuples(TEXT, TEXT, st.booleans()), max_size=20))
+def test_any_text_makes_one_line_an_entry(tmp_path_factory: Any, told: list[tuple[str, str, bool]]) -> None:
+    entries = [
+        intent(call_id, request_id=text) if is_intent else outcome(call_id, trace_id=text)
+        for call_id, text, is_intent in told
+    ]
+    folder = tmp_path_factory.mktemp("journal")
+    assert len(lines_of(folder, *entries)) == len(entries)
+    assert written(folder) == entries
+
+
+def test_every_damaged_byte_costs_its_line_and_no_other(tmp_path: Path) -> None:
+    first, middle, last = lines_of(tmp_path, intent("c-1"), outcome("c-1"), intent("c-2"))
+    for at in range(len(middle) - 1):
+        damaged = middle[:at] + bytes([middle[at] ^ 0x01]) + middle[at + 1 :]
+        assert list(parse(first + damaged + last)) == [intent("c-1"), intent("c-2")]
+
+
+def test_a_torn_last_line_is_passed_over_wherever_it_was_torn(tmp_path: Path) -> None:
+    first, second = lines_of(tmp_path, intent("c-1"), outcome("c-1"))
+    for at in range(len(second) - 1):
+        assert list(parse(first + second[:at])) == [intent("c-1")]
+        assert list(parse(first + second[:at] + b"\n" + second)) == [intent("c-1"), outcome("c-1")]
+
+
+@given(st.binary(max_size=200))
+def test_foreign_bytes_are_passed_over(noise: bytes) -> None:
+    assert list(parse(noise)) == []
+    good = b'I {"call_id":"c","request_id":"r","tool_id":"b","token_id":"t","method":"m","peer":"p",'
+    good += b'"started_at":1.0,"config_version":1}'
+    line = b"%08x %b\n" % (zlib.crc32(good), good)
+    (entry,) = parse(noise + b"\n" + line + noise)
+    assert entry.call_id == "c"
+
+
+@pytest.mark.parametrize("text", [b"", b"I", b"I {}", b"O null", b"O {]", b"X 1", b'I {"call_id": 1}'])
+def test_a_line_with_a_good_checksum_but_no_entry_is_passed_over(text: bytes) -> None:
+    assert list(parse(b"%08x %b\n" % (zlib.crc32(text), text))) == []
+
+
+def test_a_full_segment_is_followed_by_the_next(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, segment_bytes=400)
+    entries = [intent(f"c-{n}") for n in range(20)]
+    for entry in entries:
+        journal.intent(entry)
+    journal.close()
+    assert len(segments(tmp_path)) > 5
+    assert max(path.stat().st_size for path in segments(tmp_path)) < 400 + 250
+    assert written(tmp_path) == entries
+
+
+def test_files_and_folder_are_the_operator_s_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "journal"
+    Journal(folder).close()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600, 0o600]
+
+
+def lock_of(folder: Path) -> Path:
+    (lock,) = folder.glob("*.lock")
+    return lock
+
+
+def test_a_journal_is_alive_until_it_is_closed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    assert is_alive(lock_of(tmp_path))
+    assert is_alive(lock_of(tmp_path)), "asking does not take the lock"
+    journal.close()
+    assert not is_alive(lock_of(tmp_path))
+    assert not is_alive(tmp_path / "nobody.lock")
+
+
+@pytest.mark.chaos
+def test_a_killed_process_is_dead_and_its_lines_are_whole(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from telemetry.journal import Journal; import msgspec;"
+        "from telemetry.types import Intent; journal = Journal(Path(sys.argv[1]));"
+        "journal.intent(msgspec.json.decode(sys.argv[2], type=Intent)); print('written', flush=True);"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), msgspec.json.encode(intent()).decode()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        assert is_alive(lock_of(tmp_path))
+        process.kill()
+        process.wait()
+        assert not is_alive(lock_of(tmp_path))
+    assert written(tmp_path) == [intent()]
+
+
+def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(JournalError, match="cannot be opened"):
+        Journal(tmp_path / "file" / "journal")
+
+
+def test_a_call_that_ends_after_the_close_is_recorded_all_the_same(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.close()
+    journal.outcome(outcome())
+    journal.close()
+    assert written(tmp_path) == [outcome()]
+
+
+def test_a_full_disk_refuses_and_leaves_whole_lines_once_there_is_room(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.intent(intent("before"))
+    size = segments(tmp_path)[0].stat().st_size
+    for room in (size + 60, size + 60, size + 61, size + 62):
+        with full_at(room), pytest.raises(JournalError, match="cannot be written"):
+            journal.outcome(outcome("refused"))
+    journal.outcome(outcome("after"))
+    journal.intent(intent("later"))
+    journal.close()
+    assert written(tmp_path) == [intent("before"), outcome("after"), intent("later")]
+
+
+def test_a_journal_deleted_under_the_process_is_begun_anew_within_a_second(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    journal = Journal(folder)
+    journal.intent(intent("lost"))
+    descriptors = len(os.listdir("/proc/self/fd"))
+    shutil.rmtree(folder)
+    until = time.monotonic() + 3
+    while not written(folder) and time.monotonic() < until:
+        journal.intent(intent("kept"))
+    assert written(folder) == [intent("kept")]
+    assert is_alive(lock_of(folder))
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    journal.close()
+
+
+def test_a_folder_that_is_gone_for_good_refuses_until_it_is_back(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    journal = Journal(folder, segment_bytes=1)
+    journal.intent(intent("c-1"))
+    shutil.rmtree(folder)
+    folder.write_text("a file where the folder was")
+    with pytest.raises(JournalError, match="cannot be opened"):
+        journal.intent(intent("c-2"))
+    folder.unlink()
+    journal.intent(intent("c-3"))
+    journal.close()
+    assert written(folder) == [intent("c-3")]
+
+
+def test_a_lost_call_is_recorded_with_all_that_its_intent_knew() -> None:
+    lost = unknown_outcome(intent(claimed_tool="other", bytes_in=5))
+    assert (lost.outcome, lost.status, lost.duration_ms) == ("UNKNOWN", 0, 0)
+    assert (lost.call_id, lost.claimed_tool, lost.bytes_in, lost.config_version) == ("c-1", "other", 5, 3)

@@ -1,0 +1,181 @@
+"""The log's file: rotated by size, shared by processes, and no more than reported when it cannot be written."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disk import full_at
+from logged import lines, logging_to
+
+from telemetry.logs import RotatingFile
+
+
+def rotating(path: Path, *, max_bytes: int = 1000, max_files: int = 3) -> RotatingFile:
+    return RotatingFile(path, max_bytes=max_bytes, max_files=max_files)
+
+
+def paths_in(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("log*") if path.suffix != ".lock"]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in paths_in(folder)}
+
+
+def test_the_file_is_rotated_before_it_would_pass_its_size(tmp_path: Path) -> None:
+    file = rotating(tmp_path / "log", max_bytes=20)
+    for n in range(5):
+        file.write(b"line %03d\n" % n)
+    assert files(tmp_path) == {
+        "log": b"line 004\n", "log.1": b"line 002\nline 003\n", "log.2": b"line 000\nline 001\n",
+    }  # fmt: skip
+
+
+def test_a_batch_is_spread_over_files_at_its_line_ends_and_the_oldest_is_forgotten(tmp_path: Path) -> None:
+    rotating(tmp_path / "log", max_bytes=20, max_files=2).write(
+        b"".join(b"line %03d\n" % n for n in range(9))
+    )
+    assert files(tmp_path) == {
+        "log": b"line 008\n", "log.1": b"line 006\nline 007\n", "log.2": b"line 004\nline 005\n",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("max_files", "kept"), [(0, {"log"}), (1, {"log", "log.1"})])
+def test_as_many_rotated_files_as_wanted_are_kept(tmp_path: Path, max_files: int, kept: set[str]) -> None:
+    rotating(tmp_path / "log", max_bytes=20, max_files=max_files).write(b"0123456789\n" * 10)
+    assert set(files(tmp_path)) == kept
+
+
+def test_a_line_larger_than_a_file_is_written_whole_into_its_own(tmp_path: Path) -> None:
+    file = rotating(tmp_path / "log", max_bytes=20)
+    for line in (b"short\n", b"x" * 100 + b"\n", b"short\n"):
+        file.write(line)
+    assert files(tmp_path) == {"log": b"short\n", "log.1": b"x" * 100 + b"\n", "log.2": b"short\n"}
+
+
+def test_every_file_is_the_operator_s_alone(tmp_path: Path) -> None:
+    rotating(tmp_path / "new" / "log", max_bytes=20).write(b"0123456789\n" * 10)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()} == {0o600}
+
+
+WRITE_5000 = """
+import sys
+from pathlib import Path
+from telemetry.logs import JsonLog, RotatingFile
+log = JsonLog()
+log.start(file=RotatingFile(Path(sys.argv[1]), max_bytes=64 * 1024, max_files=500))
+for n in range(5000):
+    log.info("line", metadata={"who": sys.argv[2], "n": n, "filling": "x" * (n % 97)})
+log.stop()
+"""
+
+
+def test_two_processes_share_a_rotating_file_and_tear_or_lose_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITE_5000, str(tmp_path / "log")]
+    writers = [
+        subprocess.Popen(
+            [*command, who], stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": os.getcwd()}
+        )
+        for who in ("ada", "olga")
+    ]
+    assert [process.wait(30) for process in writers] == [0, 0]
+    paths = paths_in(tmp_path)
+    found = [(line["metadata"]["who"], line["metadata"]["n"]) for line in lines(*paths)]
+    print(
+        f"promise 18: {len(found)} lines of 2 processes in {len(paths)} files, 0 torn, {10_000 - len(set(found))} lost"
+    )
+    assert len(found) == len(set(found)) == 10_000
+    assert len(paths) > 10
+    assert max(path.stat().st_size for path in paths) <= 64 * 1024
+    assert {path.stat().st_mode & 0o777 for path in paths} == {0o600}
+    for who in ("ada", "olga"):
+        oldest_first = [
+            n for path in sorted(paths, key=_number, reverse=True) for name, n in _of(path) if name == who
+        ]
+        assert oldest_first == sorted(oldest_first), "each process' lines stay in order"
+
+
+def _number(path: Path) -> int:
+    return int(path.suffix[1:] or 0)
+
+
+def _of(path: Path) -> list[tuple[Any, Any]]:
+    return [(line["metadata"]["who"], line["metadata"]["n"]) for line in lines(path)]
+
+
+def wait_for(path: Path, text: bytes) -> None:
+    until = time.monotonic() + 5
+    while text not in (path.read_bytes() if path.exists() else b""):
+        assert time.monotonic() < until, f"{text!r} never came"
+
+
+def test_a_file_that_cannot_be_written_is_reported_once_and_then_again_only_after_it_was_well(
+    tmp_path: Path,
+) -> None:
+    out, folder = tmp_path / "out", tmp_path / "folder"
+    folder.write_text("in the way")
+    with logging_to(out, file=rotating(folder / "log", max_bytes=10**6)) as log:
+        for n in range(3):
+            log.info(f"lost {n}")
+            wait_for(out, b"lost %d" % n)
+        folder.unlink()
+        log.info("well again")
+        wait_for(folder / "log", b"well again")
+        (folder / "log").unlink()
+        (folder / "log").mkdir()
+        log.info("lost 3")
+    written = [line["message"] for line in lines(out)]
+    assert [m for m in written if m != "Log file cannot be written"] == [
+        "lost 0",
+        "lost 1",
+        "lost 2",
+        "well again",
+        "lost 3",
+    ]
+    assert written.count("Log file cannot be written") == 2
+    assert written[1] == "Log file cannot be written"
+    assert lines(out)[1]["metadata"] == {"error": "File exists"}
+
+
+def test_a_deleted_file_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with logging_to(tmp_path / "out", file=rotating(path)) as log:
+        log.info("first")
+        wait_for(path, b"first")
+        path.unlink()
+        log.info("second")
+    assert [line["message"] for line in lines(path)] == ["second"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_tears_no_line(tmp_path: Path) -> None:
+    path, file = tmp_path / "log", rotating(tmp_path / "log", max_bytes=10**6)
+    file.write(b"before\n")
+    with full_at(20), pytest.raises(OSError):
+        file.write(b"cut off\n" * 10)
+    file.write(b"after\n")
+    assert path.read_bytes() == b"before\nafter\n"
+
+
+def test_neither_a_closed_stdout_nor_a_bad_file_stops_the_log(tmp_path: Path) -> None:
+    """The reader of stdout ends, the file cannot be written: the log goes on and writes what it can."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    (tmp_path / "blocked").write_text("in the way")
+    for path in (tmp_path / "blocked" / "log", tmp_path / "log"):
+        command = [
+            sys.executable,
+            "-c",
+            WRITE_5000,
+            str(path),
+            "ada",
+        ]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+    os.close(writing)
+    assert len(lines(*paths_in(tmp_path))) == 5000

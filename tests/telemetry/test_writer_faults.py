@@ -1,0 +1,126 @@
+"""The journal's writer when the database fails, when another one runs, and under load."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from django.db import DatabaseError, connection
+from recorded import call, intent, outcome, outcomes, segments, serve, writer
+
+from telemetry.journal import Journal
+from telemetry.models import RequestLog
+from telemetry.types import CallRecord
+from telemetry.writer import Writer, WriterLock, run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def no_table() -> Iterator[None]:
+    """The table is really away, so that every statement on it fails."""
+    table = RequestLog._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
+
+
+def test_a_failing_database_leaves_the_journal_as_it_is(tmp_path: Path) -> None:
+    journal, moving = Journal(tmp_path), writer(tmp_path)
+    serve(journal, 1, 2)
+    journal.intent(intent(call(3)))
+    journal.close()
+    before = segments(tmp_path)[0].read_bytes()
+    with no_table():
+        for _ in range(2):
+            with pytest.raises(DatabaseError):
+                moving.run_once()
+    assert segments(tmp_path)[0].read_bytes() == before
+    assert RequestLog.objects.count() == 0
+    assert moving.run_once() == 2
+    assert outcomes() == {call(1): "ok", call(2): "ok", call(3): "UNKNOWN"}
+
+
+def test_rows_and_last_use_are_one_transaction(tmp_path: Path) -> None:
+    def fail(_: Mapping[str, datetime]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM no_such_table")
+
+    journal = Journal(tmp_path)
+    serve(journal, 1)
+    with pytest.raises(DatabaseError):
+        Writer(tmp_path, fail).run_once()
+    journal.close()
+    assert RequestLog.objects.count() == 0
+
+
+def test_the_loop_waits_a_failing_database_out_and_stores_what_is_left_at_the_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    serve(journal, 1)
+    pauses: list[float] = []
+    away = no_table()
+    away.__enter__()
+
+    def over(pause: float) -> bool:
+        pauses.append(pause)
+        if len(pauses) == 6:
+            away.__exit__(None, None, None)
+        if len(pauses) == 7:
+            serve(journal, 2)
+        return len(pauses) == 7
+
+    run(writer(tmp_path), WriterLock(tmp_path), over)
+    journal.close()
+    assert pauses == [0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.2]
+    assert outcomes() == {call(1): "ok", call(2): "ok"}
+
+
+def test_only_one_writer_has_the_folder(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    serve(journal, 1)
+    first, second = WriterLock(tmp_path), WriterLock(tmp_path)
+    assert first.take()
+    assert first.take(), "its holder may ask again"
+    assert not second.take()
+    run(writer(tmp_path), second, lambda _: True)
+    assert RequestLog.objects.count() == 0
+    run(writer(tmp_path), first, lambda _: True)
+    journal.close()
+    assert RequestLog.objects.count() == 1
+    assert (tmp_path / "writer.lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_ten_thousand_calls_are_replayed_in_five_seconds(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    serve(journal, *range(10_000))
+    for n in range(10_000, 10_050):
+        journal.intent(intent(call(n)))
+    journal.close()
+    began = time.perf_counter()
+    stored = writer(tmp_path).run_once()
+    took = time.perf_counter() - began
+    print(f"promise 1: {stored} calls replayed in {took:.2f} s")
+    assert stored == 10_000
+    assert RequestLog.objects.count() == 10_050
+    assert RequestLog.objects.filter(outcome="UNKNOWN").count() == 50
+    assert took <= 5
+
+
+def test_a_record_of_the_largest_size_fits_a_batch(tmp_path: Path) -> None:
+    """A line longer than a batch would never be read; records are far below that."""
+    attempt = msgspec.Raw(b'{"provider":"%b","model":"%b","durationMs":1}' % (b"p" * 200, b"m" * 2000))
+    big: CallRecord = outcome(call(1), attempts=(attempt,) * 400)
+    journal = Journal(tmp_path)
+    serve(journal, 2)
+    journal.outcome(big)
+    serve(journal, 3)
+    writer(tmp_path).run_once()
+    journal.close()
+    assert set(outcomes()) == {call(1), call(2), call(3)}
