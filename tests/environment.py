@@ -1,7 +1,9 @@
 """Loaded as a pytest plugin before Django's settings are: tests see no environment file and no state but their own."""
 
+import atexit
 import os
 import secrets
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,4 +18,5 @@ for _name in SECRETS:
     os.environ.setdefault(_name, secrets.token_urlsafe(48))
 os.environ["LLM_CALLER_ENV_FILE"] = "tests/no-such.env"
 os.environ["LLM_CALLER_STATE_DIR"] = tempfile.mkdtemp(prefix="llm-caller-tests-")
+atexit.register(shutil.rmtree, os.environ["LLM_CALLER_STATE_DIR"], ignore_errors=True)
 (Path(os.environ["LLM_CALLER_STATE_DIR"]) / "static").mkdir()
