@@ -45,7 +45,7 @@ class KeyRing:
         nonce, body = sealed[1 + _KEY_ID : 1 + _KEY_ID + _NONCE], sealed[1 + _KEY_ID + _NONCE :]
         try:
             return Secret(key.decrypt(nonce, body, bound_to.encode()).decode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut off before the end of its nonce
             raise SealError("The credential belongs to another row or is damaged") from None
 
     def __repr__(self) -> str:

@@ -19,17 +19,22 @@ class SseParser:
     """
 
     def __init__(self) -> None:
-        self._pending = b""
+        self._pending = bytearray()
         self._name = b""
         self._data: list[bytes] = []
         self._size = 0
         self._started = False
 
     def feed(self, chunk: bytes) -> list[tuple[str, bytes]]:
-        buffer = self._pending + chunk if self._pending else chunk
+        if self._started and b"\n" not in chunk and b"\r" not in chunk and self._pending[-1:] != b"\r":
+            # No line ends here: a long one that comes in many pieces is searched and copied once.
+            self._pending += chunk
+            self._require_room()
+            return []
+        buffer = bytes(self._pending) + chunk if self._pending else chunk
         if not self._started:
             if len(buffer) < 3 and b"\xef\xbb\xbf".startswith(buffer):
-                self._pending = buffer
+                self._pending = bytearray(buffer)
                 return []
             buffer, self._started = buffer.removeprefix(b"\xef\xbb\xbf"), True
         lines = self._cut(buffer)
@@ -42,8 +47,7 @@ class SseParser:
                 self._name, self._data, self._size = b"", [], 0
             else:
                 self._name = b""
-        if self._size + len(self._pending) > MAX_EVENT_BYTES:
-            raise UpstreamError("TEMPORARY", reason="UPSTREAM_OVERSIZED")
+        self._require_room()
         return events
 
     def end(self) -> list[tuple[str, bytes]]:
@@ -52,14 +56,15 @@ class SseParser:
 
     def _cut(self, buffer: bytes) -> list[bytes]:
         if b"\r" not in buffer:
-            *lines, self._pending = buffer.split(b"\n")
+            *lines, rest = buffer.split(b"\n")
+            self._pending = bytearray(rest)
             return lines
         # A CR at the very end may be the first half of CRLF: keep it until the next byte is seen.
         held = b""
         if buffer.endswith(b"\r"):
             buffer, held = buffer[:-1], b"\r"
         *lines, rest = _LINE_END.split(buffer)
-        self._pending = rest + held
+        self._pending = bytearray(rest + held)
         return lines
 
     def _field(self, line: bytes) -> None:
@@ -67,6 +72,11 @@ class SseParser:
         if name == b"data":
             value = value.removeprefix(b" ")
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(value) + 1  # with its line end, or empty lines would be free
+            self._require_room()
         elif name == b"event":
             self._name = value.removeprefix(b" ")
+
+    def _require_room(self) -> None:
+        if self._size + len(self._pending) > MAX_EVENT_BYTES:
+            raise UpstreamError("TEMPORARY", reason="UPSTREAM_OVERSIZED")

@@ -76,7 +76,8 @@ class Tool(Wire, frozen=True):
     description: str | None = None
 
     def __post_init__(self) -> None:
-        require_object(self.parameters, "parameters")
+        if not bytes(self.parameters).lstrip().startswith(b"{"):
+            raise ValueError("`parameters` is a JSON object")
 
 
 class NamedTool(Wire, frozen=True):
@@ -85,20 +86,14 @@ class NamedTool(Wire, frozen=True):
 
 class ResponseFormat(Wire, frozen=True):
     type: Literal["text", "json_object", "json_schema"]
-    schema: msgspec.Raw | None = None
+    # Not `Raw | None`: msgspec takes nothing but null for that.
+    schema: dict[str, Any] | None = None
     name: str | None = None
     strict: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.schema is not None:
-            require_object(self.schema, "schema")
         if (self.schema is None) == (self.type == "json_schema"):
             raise ValueError("`schema` belongs to, and is required by, type json_schema")
-
-
-def require_object(raw: msgspec.Raw, name: str) -> None:
-    if not bytes(raw).lstrip().startswith(b"{"):
-        raise ValueError(f"`{name}` is a JSON object")
 
 
 ToolChoice = Literal["auto", "none", "required"] | NamedTool

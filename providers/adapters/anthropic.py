@@ -43,6 +43,7 @@ FINISH: dict[str, FinishReason] = {
     "refusal": "content_filter",
 }
 ERRORS = {
+    "billing_error": UpstreamError("PERMANENT"),
     "authentication_error": UpstreamError("AUTH"),
     "permission_error": UpstreamError("AUTH"),
     "rate_limit_error": UpstreamError("RATE_LIMIT"),
@@ -50,6 +51,19 @@ ERRORS = {
     "not_found_error": UpstreamError("PERMANENT"),
     "request_too_large": UpstreamError("PERMANENT"),
 }
+
+
+EVENTS = frozenset(
+    {
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "error",
+    }
+)
 
 
 class _Usage(msgspec.Struct):
@@ -62,6 +76,11 @@ class _Usage(msgspec.Struct):
         """Input tokens are counted in three parts: fresh, written to the cache, read from it."""
         parts = (self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens)
         return sum(part or 0 for part in parts)
+
+    def after(self, earlier: "_Usage") -> "_Usage":
+        """The counts of a stream are cumulative; one that is left out stands as it was."""
+        known = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        return msgspec.structs.replace(earlier, **known)
 
 
 class _Block(msgspec.Struct):
@@ -95,6 +114,12 @@ class _Start(msgspec.Struct):
     usage: _Usage | None = None
 
 
+class _Kind(msgspec.Struct):
+    """All that is asked of an event: new types of any shape may come and are to be ignored."""
+
+    type: str
+
+
 class _Event(msgspec.Struct):
     type: str
     index: int = 0
@@ -121,6 +146,10 @@ class Anthropic(Adapter):
         if request.response_format is not None and request.response_format.type == "json_object":
             return "responseFormat"
         for n, message in enumerate(request.messages):
+            if message.role == "system" and any(
+                isinstance(part, ImagePart) for part in message.content or ()
+            ):
+                return f"messages[{n}].content"
             for k, call in enumerate(message.tool_calls):
                 if not _is_object(call.arguments):
                     return f"messages[{n}].toolCalls[{k}].arguments"
@@ -179,13 +208,16 @@ class Anthropic(Adapter):
 
 
 class _MessageEvents(EventReader):
-    """Keeps the input count and which content block is which tool call; text blocks have no index for us."""
+    """Keeps the usage and which content block is which tool call; text blocks have no index for us."""
 
     def __init__(self) -> None:
-        self._inputs = 0
+        self._usage = _Usage()
         self._calls: dict[int, int] = {}
+        self._without_input: set[int] = set()
 
     def read(self, name: str, data: bytes) -> Event | None:
+        if decode(_Kind, data).type not in EVENTS:
+            return None
         event = decode(_Event, data)
         if event.type == "error":
             error = ERRORS.get((event.error.type if event.error else None) or "")
@@ -198,12 +230,14 @@ class _MessageEvents(EventReader):
             return self._block(event.index, event.content_block)
         if event.type == "content_block_delta" and event.delta:
             return self._delta(event.index, event.delta)
+        if event.type == "content_block_stop":
+            return self._block_ended(event.index)
         if event.type == "message_delta":
             return self._ended(event)
         return Event(done=True) if event.type == "message_stop" else None
 
     def _started(self, start: _Start) -> Event:
-        self._inputs = start.usage.inputs() if start.usage else 0
+        self._usage = start.usage or self._usage
         return Event(delta=Delta(role="assistant"), trace_id=clean_id(start.id))
 
     def _block(self, index: int, block: _Block) -> Event | None:
@@ -212,6 +246,7 @@ class _MessageEvents(EventReader):
         if block.type != "tool_use":
             return None
         place = self._calls.setdefault(index, len(self._calls))
+        self._without_input.add(index)
         call = ToolCallDelta(index=place, id=block.id, name=block.name, arguments="")
         return Event(delta=Delta(tool_calls=(call,)))
 
@@ -219,14 +254,23 @@ class _MessageEvents(EventReader):
         if delta.type == "text_delta" and delta.text:
             return Event(delta=Delta(content=delta.text))
         if delta.type == "input_json_delta" and delta.partial_json and index in self._calls:
+            self._without_input.discard(index)
             call = ToolCallDelta(index=self._calls[index], arguments=delta.partial_json)
             return Event(delta=Delta(tool_calls=(call,)))
         return None
 
+    def _block_ended(self, index: int) -> Event | None:
+        """A tool called without input has no text in the stream; in a whole answer it is `{}`."""
+        if index not in self._without_input:
+            return None
+        self._without_input.discard(index)
+        return Event(delta=Delta(tool_calls=(ToolCallDelta(index=self._calls[index], arguments="{}"),)))
+
     def _ended(self, event: _Event) -> Event:
         usage: Usage | None = None
         if event.usage:
-            usage = tokens(event.usage.inputs() or self._inputs, event.usage.output_tokens)
+            self._usage = event.usage.after(self._usage)
+            usage = tokens(self._usage.inputs(), self._usage.output_tokens)
         reason = event.delta.stop_reason if event.delta else None
         return Event(usage=usage, finish_reason=FINISH.get(reason, "other") if reason else None)
 
@@ -307,5 +351,5 @@ def _is_object(text: str) -> bool:
         return True
     try:
         return isinstance(msgspec.json.decode(text), dict)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False

@@ -6,6 +6,7 @@ The admin's choices, the table in the docs and the test matrix are derived from 
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any, ClassVar, TypeVar, cast
@@ -28,6 +29,7 @@ from providers.types import (
 MAX_RETRY_AFTER_MS = 60_000
 MAX_MODELS = 10_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NUMBER = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 T = TypeVar("T")
 
 
@@ -78,8 +80,8 @@ class Adapter:
 
     def read_models(self, body: bytes) -> tuple[str, ...]:
         """Model ids as the provider lists them, at most `MAX_MODELS`, each once."""
-        answer = decode(_ModelList, body)
-        return tuple(dict.fromkeys(entry.id for entry in answer.data[:MAX_MODELS]))
+        entries = decode(_ModelList, body).data or ()
+        return tuple(dict.fromkeys(entry.id for entry in entries[:MAX_MODELS]))
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """What an answer with an error status means. The provider's text is not kept."""
@@ -100,7 +102,9 @@ class _ModelEntry(msgspec.Struct):
 
 
 class _ModelList(msgspec.Struct):
-    data: list[_ModelEntry]
+    """`data` is null where there are no models: Ollama encodes an empty list of Go's so."""
+
+    data: list[_ModelEntry] | None
 
 
 _encoder = msgspec.json.Encoder()
@@ -149,16 +153,16 @@ def tokens(inputs: int | None, outputs: int | None, total: int | None = None) ->
 
 def retry_after_ms(headers: Mapping[str, str]) -> int | None:
     """The provider's hint in ms, clamped to 60 s (RFC 9110 §10.2.3: seconds or a date; `retry-after-ms`)."""
-    precise = headers.get("retry-after-ms", "")
-    if precise.isascii() and precise.isdigit() and len(precise) < 12:
-        return min(int(precise), MAX_RETRY_AFTER_MS)
+    precise = headers.get("retry-after-ms", "").strip()
+    if _NUMBER.fullmatch(precise):
+        return min(round(float(precise)), MAX_RETRY_AFTER_MS)
     text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text, re.ASCII):
+    if _NUMBER.fullmatch(text):
         return min(round(float(text) * 1000), MAX_RETRY_AFTER_MS)
     try:
-        until = parsedate_to_datetime(text).timestamp() - time.time()
+        date = parsedate_to_datetime(text)
+        # The asctime form (RFC 9110 §5.6.7) names no zone; every HTTP date is UTC.
+        until = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, OverflowError, TypeError):
         return None
     return min(max(round(until * 1000), 0), MAX_RETRY_AFTER_MS)

@@ -58,11 +58,23 @@ class _ToolCall(msgspec.Struct):
     function: _Function | None = None
 
 
+class _Part(msgspec.Struct):
+    type: str | None = None
+    text: str | None = None
+
+
 class _Message(msgspec.Struct):
     role: str | None = None
-    content: str | None = None
+    content: str | list[_Part] | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
+
+    def text(self) -> str | None:
+        """What was said, or why not. Mistral's reasoning models send parts: their thoughts, then the text."""
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(part.text or "" for part in content if part.type == "text")
+        return content or self.refusal
 
 
 class _Choice(msgspec.Struct):
@@ -94,7 +106,8 @@ class _Chunk(msgspec.Struct):
     choices: list[_StreamChoice] | None = None
     id: str | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    # Its shape differs by vendor: an object, a text. Not `Raw | None`, which takes nothing but null.
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Vector(msgspec.Struct):
@@ -160,9 +173,12 @@ class OpenAICompatible(Adapter):
             if call.function is not None and call.function.name
         )
         return ChatReply(
-            content=choice.message.content or choice.message.refusal or "",
+            content=choice.message.text() or "",
             tool_calls=calls,
-            finish_reason=finish(choice.finish_reason, refused=bool(choice.message.refusal)),
+            finish_reason=finish(
+                choice.finish_reason or ("tool_calls" if calls else "stop"),
+                refused=bool(choice.message.refusal),
+            ),
             usage=answer.usage.usage() if answer.usage else UNREPORTED,
             trace_id=clean_id(answer.id),
         )
@@ -196,16 +212,24 @@ class OpenAICompatible(Adapter):
 
 
 class _ChunkReader(EventReader):
+    """Keeps whether the model refused: the finish reason comes in a later chunk, and is `stop`."""
+
+    def __init__(self) -> None:
+        self._refused = False
+
     def read(self, name: str, data: bytes) -> Event | None:
         if data.strip() == b"[DONE]":
             return Event(done=True)
         chunk = decode(_Chunk, data)
-        if chunk.error is not None and bytes(chunk.error) != b"null":
+        if bytes(chunk.error) != b"null":
             raise UpstreamError("TEMPORARY", reason="UPSTREAM_STREAM_ERROR")
         choice = chunk.choices[0] if chunk.choices else None
+        delta = choice.delta if choice else None
+        self._refused = self._refused or bool(delta and delta.refusal)
+        reason = choice.finish_reason if choice else None
         return Event(
-            delta=_delta(choice.delta) if choice and choice.delta else None,
-            finish_reason=finish(choice.finish_reason) if choice and choice.finish_reason else None,
+            delta=_delta(delta) if delta else None,
+            finish_reason=finish(reason, refused=self._refused) if reason else None,
             usage=chunk.usage.usage() if chunk.usage else None,
             trace_id=clean_id(chunk.id),
         )
@@ -214,7 +238,7 @@ class _ChunkReader(EventReader):
 def _delta(message: _Message) -> Delta | None:
     delta = Delta(
         role=message.role,
-        content=message.content or message.refusal,
+        content=message.text(),
         tool_calls=tuple(
             ToolCallDelta(
                 index=n if call.index is None else call.index,
@@ -228,10 +252,8 @@ def _delta(message: _Message) -> Delta | None:
     return delta or None
 
 
-def finish(reason: str | None, *, refused: bool = False) -> FinishReason:
-    if refused:
-        return "content_filter"
-    return FINISH.get(reason or "stop", "other")
+def finish(reason: str, *, refused: bool) -> FinishReason:
+    return "content_filter" if refused else FINISH.get(reason, "other")
 
 
 def headers(provider: Provider) -> httpx.Headers:
