@@ -168,14 +168,15 @@ class Answer:
         work = asyncio.ensure_future(self.scripted())
         gone = asyncio.ensure_future(self.reader.read(1))
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
+        left = not work.done()
+        if left:
             work.cancel()
             self.fake.note(lambda: self.fake.cancelled.append((self.hit.model, time.monotonic())))
-            raise ConnectionResetError
-        if gone.done():
-            raise ConnectionResetError
+        left = left or gone.done()
         gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
+        await asyncio.gather(work, gone, return_exceptions=True)
+        if left:
+            raise ConnectionResetError
         work.result()
 
     async def scripted(self) -> None:
