@@ -74,7 +74,6 @@ class Process:
         loop = asyncio.get_running_loop()
         folder = Path(settings.STATE_DIR)
         while True:
-            await asyncio.sleep(1)
             self._writer.supervise()
             if self._gateway is not None and self._gateway.observations.complete:
                 monitor.publish()
@@ -82,6 +81,7 @@ class Process:
                 await loop.run_in_executor(None, write_snapshot, folder)
             except OSError as error:
                 log.warn("The metrics' snapshot cannot be written", metadata={"error": error.strerror})
+            await asyncio.sleep(1)
 
     async def stop(self) -> None:
         """After the drain: background work, connections to providers, the journal and its writer."""

@@ -21,6 +21,9 @@ class TextPart(Wire, frozen=True, tag_field="type", tag="text"):
     text: str
 
 
+IMAGE_SCHEMES = ("http://", "https://", "data:")
+
+
 class ImagePart(Wire, frozen=True, tag_field="type", tag="image"):
     """Either `url`, or `data` (base64) with its `media_type`."""
 
@@ -33,6 +36,9 @@ class ImagePart(Wire, frozen=True, tag_field="type", tag="image"):
             raise ValueError("An image has either `url` or `data`")
         if self.data is not None and self.media_type is None:
             raise ValueError("An image given as `data` needs `mediaType`")
+        if self.url is not None and not self.url.lower().startswith(IMAGE_SCHEMES):
+            # A provider on this machine might open file: and others as itself.
+            raise ValueError("The `url` of an image begins with http://, https:// or data:")
 
     def as_url(self) -> str:
         return self.url if self.url is not None else f"data:{self.media_type};base64,{self.data}"

@@ -94,6 +94,9 @@ class FakeProvider:
             change()
             self._changed.notify_all()
 
+    def stream_ended(self) -> None:
+        self.open_streams -= 1
+
     def fails_first(self, name: str) -> bool:
         self._failed_once[name] += 1
         return self._failed_once[name] == 1
@@ -149,6 +152,10 @@ async def _read_request(reader: asyncio.StreamReader) -> Hit | None:
     return Hit(method, path, headers, json.loads(raw) if raw else None)
 
 
+class Cut(ConnectionError):
+    """The script wants the connection cut."""
+
+
 class Answer:
     """One answer, in the dialect that the path speaks."""
 
@@ -168,14 +175,14 @@ class Answer:
         work = asyncio.ensure_future(self.scripted())
         gone = asyncio.ensure_future(self.reader.read(1))
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        left = not work.done()
-        if left:
-            work.cancel()
-            self.fake.note(lambda: self.fake.cancelled.append((self.hit.model, time.monotonic())))
-        left = left or gone.done()
+        work.cancel()
         gone.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
-        if left:
+        (ended,) = await asyncio.gather(work, return_exceptions=True)
+        await asyncio.gather(gone, return_exceptions=True)
+        if isinstance(ended, Cut):
+            raise ended
+        if isinstance(ended, ConnectionError | asyncio.CancelledError):
+            self.fake.note(lambda: self.fake.cancelled.append((self.hit.model, time.monotonic())))
             raise ConnectionResetError
         work.result()
 
@@ -202,7 +209,7 @@ class Answer:
         elif model == "cut-after-3":
             self.writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"choices": [')
             await self.writer.drain()
-            raise ConnectionResetError
+            raise Cut
         else:
             await self.json(self.whole())
 
@@ -256,11 +263,11 @@ class Answer:
             if self.hit.model == "hang-mid-stream":
                 await asyncio.Event().wait()
             if self.hit.model == "cut-after-3":
-                raise ConnectionResetError
+                raise Cut
             self.writer.write(b"0\r\n\r\n")
             await self.writer.drain()
         finally:
-            self.fake.open_streams -= 1
+            self.fake.note(self.fake.stream_ended)
 
     async def chunks(self, data: bytes) -> None:
         size = 1 if self.hit.model == "utf8-split" else self.fake.cut or len(data)

@@ -166,10 +166,13 @@ async def _leave_streams(shared: RunningGateway, fake: FakeProvider, count: int)
     async with httpx.AsyncClient(base_url=shared.url, limits=limits, timeout=30, trust_env=False) as client:
         for _ in range(count // 20):
             await asyncio.gather(*(one(client) for _ in range(20)))
-    fake.wait_for(lambda: len(fake.cancelled) >= count, 5)
-    ended = sorted(at for model, at in fake.cancelled if model == "endless")
+
+    def ended() -> list[float]:
+        return sorted(at for model, at in fake.cancelled if model == "endless")
+
+    fake.wait_for(lambda: len(ended()) >= count, 5)
     assert fake.wait_for(lambda: fake.open_streams == 0, 2)
-    return [max(end - begin, 0) for begin, end in zip(sorted(left), ended, strict=True)]
+    return [max(end - begin, 0) for begin, end in zip(sorted(left), ended(), strict=True)]
 
 
 def test_a_client_that_leaves_a_plain_call_stops_the_provider_too(
