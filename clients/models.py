@@ -106,7 +106,8 @@ class RegistryHeader(models.Model):
     description = models.TextField(null=True, blank=True)
 
     class Meta:
-        verbose_name = "registry header"
+        verbose_name = "header of client-registry.json"
+        verbose_name_plural = "header of client-registry.json"
 
     def __str__(self) -> str:
         return "client-registry.json"

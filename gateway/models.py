@@ -12,6 +12,7 @@ class ConfigVersion(models.Model):
 
     class Meta:
         ordering = ("-pk",)
+        verbose_name = "configuration version"
 
     def __str__(self) -> str:
         return f"version {self.pk}"

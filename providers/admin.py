@@ -29,7 +29,6 @@ class ProviderAdmin(admin.ModelAdmin):
         "kind",
         "enabled",
         "base_url",
-        "default_model",
         "capabilities",
         "credential",
         "position",

@@ -169,7 +169,8 @@ class FileHeader(models.Model):
     description = models.TextField(null=True, blank=True)
 
     class Meta:
-        verbose_name = "file header"
+        verbose_name = "header of providers.json"
+        verbose_name_plural = "header of providers.json"
 
     def __str__(self) -> str:
         return "providers.json"

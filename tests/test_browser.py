@@ -1,6 +1,6 @@
 """A person at the admin, in a real browser: what is saved there reaches calls, and the policy is never broken.
 
-With LLM_CALLER_SCREENSHOTS naming a folder, the pages on the way are saved there as pictures.
+With TEST_SCREENSHOTS naming a folder, the pages on the way are saved there as pictures.
 """
 
 import os
@@ -26,7 +26,7 @@ FLAGS = (
     "--no-first-run",
 )
 PASSWORD = "ada's password 1"
-REQUIRED = bool(os.environ.get("LLM_CALLER_REQUIRE_BROWSER"))
+REQUIRED = bool(os.environ.get("TEST_REQUIRE_BROWSER"))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def log_in(page: Page, gateway: RunningGateway) -> None:
 
 
 def picture(page: Page, name: str) -> None:
-    if folder := os.environ.get("LLM_CALLER_SCREENSHOTS"):
+    if folder := os.environ.get("TEST_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib import admin
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -73,7 +74,7 @@ def guides(request: HttpRequest, name: str = "") -> HttpResponse:
     html = render_guide(SHIPPED / "docs", name, reverse("docs"))
     if html is None:
         raise Http404
-    context = {
+    context = admin.site.each_context(request) | {
         "title": GUIDES.get(name, "Guides"),
         "guides": GUIDES,
         "current": name,
