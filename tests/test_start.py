@@ -1,5 +1,6 @@
 """Starts that are refused, and what a first start makes (promise 25, issue's point 10)."""
 
+import fcntl
 import os
 import secrets
 import signal
@@ -158,6 +159,19 @@ def test_the_server_is_the_process_that_was_started(tmp_path: Path, fake: FakePr
         assert gateway.chat().status_code == 200
         assert gateway.stop(signal.SIGINT) == 0
         assert all(line.startswith("{") for line in gateway.stdout.read_text().splitlines())
+
+
+def test_one_start_at_a_time(tmp_path: Path) -> None:
+    """Two would install into the same folder: the second waits for the first."""
+    venv = Path(sys.prefix)
+    env = {**os.environ, "LLM_CALLER_VENV": str(venv)}
+    command = [sys.executable, str(ROOT / "uat" / "bootstrap.py"), "--install-only", "server"]
+    with (venv.parent / f".{venv.name.lstrip('.')}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(command, env=env)
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(1)
+    assert second.wait(120) == 0
 
 
 def test_generated_pages_are_up_to_date() -> None:
