@@ -63,7 +63,7 @@ def install(what: str) -> None:
     stamp = VENV / f".installed-{what}"
     if PYTHON.exists() and stamp.exists() and stamp.read_text() == digest:
         return
-    if not PYTHON.exists():
+    if not (VENV / "bin" / "pip").exists():  # without pip it was left half made
         say(f"Making {VENV}")
         run([sys.executable, "-m", "venv", VENV])
     say(f"Installing {lock.name}")
