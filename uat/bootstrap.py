@@ -67,7 +67,7 @@ def install(what: str) -> None:
         say(f"Making {VENV}")
         run([sys.executable, "-m", "venv", VENV])
     say(f"Installing {lock.name}")
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip = [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input"]
     run([*pip, "--require-hashes", "-r", lock])
     stamp.write_text(digest)
 

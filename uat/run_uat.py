@@ -7,6 +7,7 @@ Exit code 0 when nothing failed, 1 when a row failed, 2 when no gateway answers 
 """
 
 import argparse
+import fcntl
 import importlib.util
 import os
 import re
@@ -21,6 +22,20 @@ HERE = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("LLM_CALLER_VENV") or HERE.parent / ".venv")
 
 
+def wait_for_a_start() -> None:
+    """While ./uat/start_server.sh installs and prepares, there is neither `requests` nor a token yet."""
+    try:
+        lock = open(VENV.parent / f".{VENV.name.lstrip('.')}.lock")
+    except OSError:
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("run_uat: ./uat/start_server.sh is at work; waiting for it", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+
+
 def restart_with_requests() -> None:
     """Goes on in the checkout's environment. Its python may link to this very one: the prefix tells them apart."""
     python = VENV / "bin" / "python"
@@ -29,6 +44,8 @@ def restart_with_requests() -> None:
     sys.exit("run_uat: the package `requests` is missing; run ./uat/start_server.sh once, it installs it")
 
 
+if __name__ == "__main__":
+    wait_for_a_start()
 if importlib.util.find_spec("requests") is None:
     restart_with_requests()
 if str(HERE) not in sys.path:

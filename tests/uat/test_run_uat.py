@@ -1,5 +1,6 @@
 """The acceptance test itself, against a gateway that `responses` plays: every kind of breakage fails its row."""
 
+import fcntl
 import importlib.util
 import os
 import re
@@ -587,3 +588,17 @@ def test_without_requests_and_environment_it_says_what_to_do(tmp_path: Path) -> 
 def test_the_script_can_be_started_by_itself() -> None:
     assert SCRIPT.stat().st_mode & stat.S_IXUSR
     assert SCRIPT.read_text().startswith("#!/usr/bin/env python3\n")
+
+
+def test_a_start_that_is_still_installing_is_waited_for(tmp_path: Path) -> None:
+    venv = tmp_path / "none"
+    env = os.environ | {"LLM_CALLER_VENV": str(venv)}
+    with (tmp_path / ".none.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [sys.executable, "-S", str(SCRIPT)]
+        waiting = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == "run_uat: ./uat/start_server.sh is at work; waiting for it\n"
+        assert waiting.poll() is None
+    _, told = waiting.communicate(timeout=30)
+    assert "./uat/start_server.sh once" in told
