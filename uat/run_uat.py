@@ -24,11 +24,10 @@ VENV = Path(os.environ.get("LLM_CALLER_VENV") or HERE.parent / ".venv")
 
 def wait_for_a_start() -> None:
     """While ./uat/start_server.sh installs and prepares, there is neither `requests` nor a token yet."""
-    try:
-        lock = open(VENV.parent / f".{VENV.name.lstrip('.')}.lock")
-    except OSError:
+    path = VENV.parent / f".{VENV.name.lstrip('.')}.lock"
+    if not path.exists():
         return
-    with lock:
+    with path.open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
