@@ -7,12 +7,13 @@ import msgspec
 
 from clients.limits import Reservation
 from clients.types import Caller
-from gateway.errors import Problem
+from gateway.errors import Problem, problem_for
 from gateway.runtime import Gateway, new_call_id
 from gateway.sanitise import Sanitised
 from providers.attempt import Run
 from providers.routing import Plan
 from providers.types import UNREPORTED, FinishReason, Target, Usage
+from telemetry.logs import describe
 from telemetry.types import CallRecord, Intent
 
 _encode = msgspec.json.Encoder().encode
@@ -108,6 +109,18 @@ class Trail:
                     trace_id=self.trace_id,
                     metadata={"callId": self.call_id, "provider": self.target and self.target.provider.name},
                 )
+
+    def problem(self, error: Exception) -> Problem:
+        """What the client is told about an exception; a defect of ours is logged with where it was."""
+        problem = problem_for(error)
+        if problem.code == "INTERNAL_ERROR":
+            self.gateway.log.error(
+                "Internal error",
+                request_id=self.request_id,
+                trace_id=self.call_id,
+                metadata=describe(error),
+            )
+        return problem
 
     def intent(self) -> Intent:
         assert self.caller is not None, "only identified calls are recorded"

@@ -23,7 +23,6 @@ from providers.attempt import ProviderStream
 from providers.routing import Plan
 from providers.types import ChatRequest, Delta, ToolCall
 from telemetry.journal import JournalError
-from telemetry.logs import describe
 
 DONE = b"data: [DONE]\n\n"
 KEEPALIVE = b": keepalive\n\n"
@@ -178,16 +177,7 @@ class StreamedAnswer:
 
     async def fail(self, error: Exception) -> None:
         """An ordinary answer while the status is open, else one error frame and the end."""
-        trail = self._trail
-        problem = problem_for(error)
-        if problem.code == "INTERNAL_ERROR":
-            trail.gateway.log.error(
-                "Internal error",
-                request_id=trail.request_id,
-                trace_id=trail.call_id,
-                metadata=describe(error),
-            )
-        await self._end(problem)
+        await self._end(self._trail.problem(error))
 
     async def cut(self) -> None:
         """The client has gone: what had arrived is recorded. Or the drain's time is over: the client is told."""

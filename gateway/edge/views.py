@@ -24,7 +24,6 @@ from gateway.errors import Problem, Refusal, problem_for
 from gateway.trail import Trail
 from telemetry.health import report
 from telemetry.journal import JournalError
-from telemetry.logs import describe
 
 
 def trail_of(request: Request) -> Trail:
@@ -90,14 +89,7 @@ class GatewayView(APIView):
                 raise self._not_allowed()
             content = encode_json(await handler(wrapped, trail))
         except Exception as error:  # the outermost edge of a call
-            problem = problem_for(error)
-            if problem.code == "INTERNAL_ERROR":
-                trail.gateway.log.error(
-                    "Internal error",
-                    request_id=trail.request_id,
-                    trace_id=trail.call_id,
-                    metadata=describe(error),
-                )
+            problem = trail.problem(error)
             content = problem_body(problem, trail.call_id)
         return self._finish(trail, content, problem)
 

@@ -237,8 +237,12 @@ class _MessageEvents(EventReader):
         return Event(done=True) if event.type == "message_stop" else None
 
     def _started(self, start: _Start) -> Event:
-        self._usage = start.usage or self._usage
-        return Event(delta=Delta(role="assistant"), trace_id=clean_id(start.id))
+        """The counts so far are passed on: of a stream that breaks off they are all that is ever known."""
+        usage: Usage | None = None
+        if start.usage:
+            self._usage = start.usage
+            usage = tokens(start.usage.inputs(), start.usage.output_tokens)
+        return Event(delta=Delta(role="assistant"), trace_id=clean_id(start.id), usage=usage)
 
     def _block(self, index: int, block: _Block) -> Event | None:
         if block.type == "text" and block.text:
