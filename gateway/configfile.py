@@ -55,6 +55,7 @@ class Loaded(NamedTuple):
     """A file found good: its bytes, its document, its entries."""
 
     name: str
+    file: Path
     raw: bytes
     document: Any
     entries: Any
@@ -113,7 +114,9 @@ def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
                 transaction.set_rollback(True)
         (unchanged if same else changed).append(item.name)
         warnings += item.warnings
-        note_synced(item.name, item.raw)
+        if item.file.resolve() == (settings.CONFIG_DIR / item.name).resolve():
+            # A file from elsewhere changes the database's side only: the folder's own has not met it.
+            note_synced(item.name, item.raw)
     return Outcome(changed, unchanged, warnings)
 
 
@@ -231,7 +234,7 @@ def _read_providers(file: str, raw: bytes, value: Any, *, merge: bool) -> Loaded
         problems += [FileProblem(file, pointer, message) for pointer, message in found]
     if problems:
         raise ImportRefused(problems)
-    return Loaded(PROVIDERS, raw, document, entries, warnings)
+    return Loaded(PROVIDERS, Path(file), raw, document, entries, warnings)
 
 
 def _read_clients(file: str, raw: bytes, value: Any) -> Loaded:
@@ -250,7 +253,7 @@ def _read_clients(file: str, raw: bytes, value: Any) -> Loaded:
     problems += [FileProblem(file, pointer, message) for pointer, message in found]
     if problems:
         raise ImportRefused(problems)
-    return Loaded(CLIENTS, raw, document, registered, [])
+    return Loaded(CLIENTS, Path(file), raw, document, registered, [])
 
 
 def _convert(kind: type[T], value: Any, file: str, pointer: str, problems: list[FileProblem]) -> T | None:

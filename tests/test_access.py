@@ -214,6 +214,29 @@ def test_only_allowed_networks_hosts_and_proxies_count(tmp_path: Any, fake: Fake
         assert health("10.8.1.1", "walled-token").json()["message"] == "Address not allowed"
 
 
+@pytest.mark.parametrize("proxies", ["127.0.0.1/32", ""])
+def test_behind_a_trusted_tls_proxy_the_admin_opens_and_its_cookies_are_secure(
+    tmp_path: Any, fake: FakeProvider, proxies: str
+) -> None:
+    env = {"LLM_CALLER_TRUSTED_PROXIES": proxies, "LLM_CALLER_PUBLIC_URL": "https://llm.example.org"}
+    providers = {"providers": {"lmstudio_a": provider_entry(fake.url)}}
+    with running_gateway(tmp_path, providers, env=env) as gateway:
+        headers = {"Host": "llm.example.org", "X-Forwarded-Proto": "https"}
+        page = gateway.client.get("/admin/login/", headers=headers)
+        if proxies:
+            assert page.status_code == 200
+            assert "; Secure" in page.headers["set-cookie"]
+            assert page.headers["strict-transport-security"].startswith("max-age=31536000")
+        else:
+            assert (page.status_code, page.headers["location"]) == (
+                301,
+                "https://llm.example.org/admin/login/",
+            )
+            assert any("redirect to itself" in line["message"] for line in gateway.log_lines())
+        plain = gateway.client.get("/admin/login/", headers={"Host": "llm.example.org"})
+        assert plain.status_code == 301
+
+
 def test_forwarding_headers_of_strangers_do_not_count(shared: RunningGateway) -> None:
     headers = {"X-LLM-Caller-Token": BOB, "X-Forwarded-For": "203.0.113.7"}
     assert shared.client.get("/health", headers=headers).status_code == 200

@@ -239,6 +239,16 @@ def test_a_file_that_alone_changed_is_imported_at_start_and_a_conflict_is_not(
         assert list(json.loads((tmp_path / "out" / PROVIDERS).read_text())["providers"]) == ["two"]
 
 
+def test_an_import_from_elsewhere_is_not_undone_by_the_next_start(tmp_path: Path, fake: FakeProvider) -> None:
+    entry = provider_entry(fake.url)
+    with running_gateway(tmp_path, {"providers": {"one": entry}}, start=False) as gateway:
+        other = write(tmp_path, "other.json", {"providers": {"two": entry}})
+        gateway.manage("import_config", "--providers", str(other))
+        assert gateway.manage("prepare", "--no-uat-token").stderr == ""
+        gateway.manage("export_config", "--dir", str(tmp_path / "out"))
+        assert list(json.loads((tmp_path / "out" / PROVIDERS).read_text())["providers"]) == ["two"]
+
+
 def test_the_command_lists_problems_and_exits_2(tmp_path: Path, fake: FakeProvider) -> None:
     with running_gateway(tmp_path, {"providers": {}}, start=False) as gateway:
         gateway.configure({"providers": {"a": {"baseUrl": "x"}}}, None)

@@ -66,7 +66,7 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
     policy = gateway.runtime.policy
     hosts: list[bytes] = []
     forwarded: list[bytes] = []
-    encoding = media = b""
+    encoding = media = scheme = b""
     for name, value in scope["headers"]:
         if name == b"host":
             hosts.append(value)
@@ -76,6 +76,8 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
             encoding = value
         elif name == b"x-forwarded-for":
             forwarded.append(value)
+        elif name == b"x-forwarded-proto":
+            scheme = value
     require_host(hosts, policy)
     if _ODD_PATH.search(path):
         # The router would read `//mcp/chat` as `/mcp/chat`; only one spelling of a path is a route.
@@ -83,6 +85,8 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
     if path in OPEN_PATHS:
         scope[PEER] = ""
         return
+    if scheme:
+        believe_scheme(scope, scheme, policy)
     scope[PEER] = peer = require_peer(scope, forwarded, policy)
     if path.startswith(API_PREFIX) or path in API_PATHS:
         if scope["method"] == "POST":
@@ -108,6 +112,13 @@ def require_peer(scope: Scope, forwarded: Sequence[bytes], policy: Policy) -> st
     if not within(parse_address(peer), policy.allowed_networks):
         raise Refusal("FORBIDDEN", "Loopback access only" if policy.loopback_only else "Address not allowed")
     return str(peer)
+
+
+def believe_scheme(scope: Scope, scheme: bytes, policy: Policy) -> None:
+    """A trusted proxy says how it was spoken to; Django then neither redirects nor withholds secure cookies."""
+    client = scope.get("client")
+    if client and within(parse_address(client[0]), policy.trusted_proxies):
+        scope["scheme"] = "https" if scheme.strip().lower() == b"https" else "http"
 
 
 def require_media_type(media: bytes, encoding: bytes) -> None:

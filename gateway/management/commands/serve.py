@@ -32,6 +32,7 @@ class Command(BaseCommand):
             max_body_bytes=settings.ENVIRONMENT["LLM_CALLER_MAX_BODY_BYTES"],
             drain_s=settings.ENVIRONMENT["LLM_CALLER_DRAIN_S"],
         )
+        warn_of_endless_redirects()
         spare_the_collector()
         code = server.run()
         log.stop()
@@ -45,6 +46,14 @@ class Command(BaseCommand):
             raise CommandError(f"{message} ({type(error).__name__})", returncode=2) from None
         if problems:
             raise CommandError("\n".join(problems), returncode=2)
+
+
+def warn_of_endless_redirects() -> None:
+    if settings.PUBLIC_URL.startswith("https://") and not settings.ENVIRONMENT["LLM_CALLER_TRUSTED_PROXIES"]:
+        log.warn(
+            "LLM_CALLER_PUBLIC_URL is https but LLM_CALLER_TRUSTED_PROXIES names no proxy whose "
+            "X-Forwarded-Proto is believed: the admin will redirect to itself"
+        )
 
 
 def spare_the_collector() -> None:
