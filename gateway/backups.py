@@ -34,11 +34,15 @@ def save(path: Path, data: bytes) -> list[Path]:
 def _copy_aside(path: Path) -> Path | None:
     try:
         data = path.read_bytes()
+        kept = backups_of(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise SaveError(f"{path.name} could not be read for its backup ({error.strerror})") from None
     stamp = time.time_ns() // 1_000_000
+    if kept:
+        # Later than every backup there is, whatever the clock says: pruning goes by this number.
+        stamp = max(stamp, _stamp(path, kept[0]) + 1)
     while True:
         backup = path.with_name(f"{path.name}.{stamp}.bak")
         try:
@@ -76,9 +80,14 @@ def _sync_folder(folder: Path) -> None:
 
 def backups_of(path: Path) -> list[Path]:
     """Newest first."""
-    pattern = re.compile(re.escape(path.name) + r"\.(\d+)\.bak")
-    found = [(int(match[1]), p) for p in path.parent.iterdir() if (match := pattern.fullmatch(p.name))]
-    return [p for _, p in sorted(found, reverse=True)]
+    pattern = re.compile(re.escape(path.name) + r"\.\d+\.bak")
+    found = [kept for kept in path.parent.iterdir() if pattern.fullmatch(kept.name)]
+    return sorted(found, key=lambda kept: _stamp(path, kept), reverse=True)
+
+
+def _stamp(path: Path, backup: Path) -> int:
+    """Milliseconds since the epoch, as its name tells."""
+    return int(backup.name.removeprefix(f"{path.name}.").removesuffix(".bak"))
 
 
 def prune(path: Path) -> list[Path]:

@@ -51,6 +51,15 @@ def test_saves_within_one_millisecond_each_keep_their_backup(tmp_path: Path) -> 
         assert backups_of(path)[:1] == [] or backups_of(path)[0].read_bytes() == b"%d" % (n - 1)
 
 
+def test_a_backup_made_after_the_clock_was_set_back_is_still_the_newest(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    for name in ("f", "f.99999999999998.bak", "f.99999999999999.bak"):
+        (tmp_path / name).write_bytes(name.encode())
+    removed = save(path, b"new")
+    assert [backup.read_bytes() for backup in backups_of(path)] == [b"f", b"f.99999999999999.bak"]
+    assert [gone.name for gone in removed] == ["f.99999999999998.bak"]
+
+
 def test_newest_is_by_number_not_by_spelling(tmp_path: Path) -> None:
     path = tmp_path / "f"
     for stamp in ("9", "10", "0100", "99999999999999"):
