@@ -34,7 +34,7 @@ class ClientAdmin(admin.ModelAdmin):
     search_fields = ("tool_id", "notes", "tokens__token_id")
     fieldsets = (
         (None, {"fields": ("tool_id", "enabled", "notes")}),
-        ("Limit", {"fields": ("max_requests", "interval_ms")}),
+        ("Limits", {"fields": ("max_requests", "interval_ms", "max_concurrency")}),
         ("Restrictions", {"fields": ("allowed_networks", "allowed_providers", "allowed_models")}),
     )
 

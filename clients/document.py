@@ -51,6 +51,7 @@ class ClientEntry(Entry, frozen=True, kw_only=True):
     allowed_providers: tuple[Text, ...] | None = None
     allowed_models: tuple[Text, ...] | None = None
     rate_limit: RateLimitEntry | None = None
+    max_concurrency: Count | None = None
     notes: Notes | None = None
 
     def __repr__(self) -> str:

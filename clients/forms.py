@@ -41,6 +41,7 @@ class ClientForm(forms.ModelForm):
             "notes",
             "max_requests",
             "interval_ms",
+            "max_concurrency",
             "allowed_networks",
             "allowed_providers",
             "allowed_models",
@@ -50,7 +51,7 @@ class ClientForm(forms.ModelForm):
         data: dict[str, Any] = super().clean() or {}
         if (data.get("max_requests") is None) != (data.get("interval_ms") is None):
             self.add_error("interval_ms", "A limit has both a number of requests and an interval.")
-        for name in ("max_requests", "interval_ms"):
+        for name in ("max_requests", "interval_ms", "max_concurrency"):
             if data.get(name) == 0:
                 self.add_error(name, "At least 1; leave both empty for the default.")
         return data

@@ -43,6 +43,7 @@ def _freeze(row: Client) -> FrozenClient:
         allowed_providers=_names(row.allowed_providers),
         allowed_models=_names(row.allowed_models),
         rate_limit=limit,
+        max_concurrency=row.max_concurrency,
     )
 
 
@@ -148,6 +149,7 @@ def _store_client(row: Client, entry: ClientEntry) -> None:
     row.allowed_models = _as_list(entry.allowed_models)
     row.max_requests = entry.rate_limit.max_requests if entry.rate_limit else None
     row.interval_ms = entry.rate_limit.interval_ms if entry.rate_limit else None
+    row.max_concurrency = entry.max_concurrency
     row.save()
     for stale in row.permissions.exclude(method__in=entry.allowed_methods):
         stale.delete()
@@ -215,6 +217,7 @@ def _entry(row: Client) -> ClientEntry:
         allowed_providers=_as_tuple(row.allowed_providers),
         allowed_models=_as_tuple(row.allowed_models),
         rate_limit=limit,
+        max_concurrency=row.max_concurrency,
         notes=row.notes,
     )
 

@@ -40,6 +40,9 @@ class Client(models.Model):
         null=True, blank=True, help_text="Calls per interval. Empty: the default of the environment."
     )
     interval_ms = models.PositiveIntegerField("interval (ms)", null=True, blank=True)
+    max_concurrency = models.PositiveIntegerField(
+        "calls at once", null=True, blank=True, help_text="More are refused with 429. Empty: no limit."
+    )
     position = models.PositiveIntegerField(default=0, editable=False)
     notes = models.TextField(null=True, blank=True)
 
@@ -51,6 +54,10 @@ class Client(models.Model):
                 condition=Q(max_requests__isnull=True, interval_ms__isnull=True)
                 | Q(max_requests__gte=1, interval_ms__gte=1),
                 name="client_limit_is_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(max_concurrency__isnull=True) | Q(max_concurrency__gte=1),
+                name="client_max_concurrency_positive",
             ),
         ]
 

@@ -24,6 +24,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     allowed_providers: frozenset[str] | None = None
     allowed_models: frozenset[str] | None = None
     rate_limit: RateLimit | None = None
+    max_concurrency: int | None = None
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

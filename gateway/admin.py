@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.http import HttpRequest
 
-from gateway.models import ConfigFile, ConfigVersion
+from gateway.models import ConfigChange, ConfigFile, ConfigVersion
 
 
 class KeptByTheProduct(admin.ModelAdmin):
@@ -27,3 +27,11 @@ class ConfigVersionAdmin(KeptByTheProduct):
 class ConfigFileAdmin(KeptByTheProduct):
     list_display = ("name", "synced_at")
     search_fields = ("name",)
+
+
+@admin.register(ConfigChange)
+class ConfigChangeAdmin(KeptByTheProduct):
+    list_display = ("created_at", "author", "table", "row", "action", "reason")
+    list_filter = ("action", "table", "author")
+    search_fields = ("row", "author", "reason")
+    date_hierarchy = "created_at"

@@ -4,14 +4,23 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, path, reverse
 from django_ratelimit.core import is_ratelimited
 
 from gateway.attribution import attributed
+from gateway.console.pages import PAGES, Page
 from gateway.edge.front import PEER
 from gateway.edge.pages import problem_response
 from gateway.errors import Problem
 
+TABLES = (
+    ("Providers", "admin:providers_provider_changelist", "providers.view_provider"),
+    ("Clients", "admin:clients_client_changelist", "clients.view_client"),
+    ("Record", "admin:telemetry_requestlog_changelist", "telemetry.view_requestlog"),
+)
+"""The tables that stand in the navigation beside the pages: label, URL name, permission."""
 LOGIN_RATE = "5/m"
 LOGIN_GROUP = "admin.login"
 TOO_MANY = Problem(code="RATE_LIMIT", message="Too many failed logins; wait a minute.", retry_after_ms=60_000)
@@ -22,7 +31,30 @@ class GatewayAdminSite(AdminSite):
     site_title = "LLM Caller"
     index_title = "Gateway"
     site_url = None
-    enable_nav_sidebar = True
+    # The sections stand above every page; a column of all tables beside them would take the room.
+    enable_nav_sidebar = False
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        own = [path(page.path, self.admin_view(_guarded(page)), name=page.name) for page in PAGES]
+        return own + super().get_urls()
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return super().each_context(request) | {"navigation": self._navigation(request)}
+
+    def _navigation(self, request: HttpRequest) -> list[dict[str, Any]]:
+        if not self.has_permission(request):
+            return []
+        entries = [("Home", "admin:index", True)]
+        entries += [(label, url, request.user.has_perm(needed)) for label, url, needed in TABLES]
+        entries += [
+            (page.label, f"admin:{page.name}", page.is_open_to(request)) for page in PAGES if page.label
+        ]
+        entries.append(("Guides", "docs", True))
+        return [
+            {"label": label, "url": url, "current": is_current(request.path, url)}
+            for label, name, is_open in entries
+            if is_open and (url := reverse(name))
+        ]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Five failed logins a minute from one address; the sixth, and all after it, are answered 429."""
@@ -45,6 +77,20 @@ class GatewayAdminSite(AdminSite):
                 return inner(request, *args, **kwargs)
 
         return attributing
+
+
+def _guarded(page: Page) -> Callable[..., HttpResponse]:
+    def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not page.is_open_to(request):
+            raise PermissionDenied
+        return page.view(request, *args, **kwargs)
+
+    return view
+
+
+def is_current(path: str, url: str) -> bool:
+    """The home page is only itself; of the others, what lies below them is theirs too."""
+    return path == url if url == reverse("admin:index") else path.startswith(url)
 
 
 def _failures(request: HttpRequest, *, increment: bool) -> bool:

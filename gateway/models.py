@@ -9,6 +9,11 @@ class ConfigVersion(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     author = models.CharField(max_length=150, blank=True)
     reason = models.CharField(max_length=500, blank=True)
+    before = models.BinaryField(
+        null=True,
+        editable=False,
+        help_text="Both files as an export would have written them just before this change, as compressed JSON.",
+    )
 
     class Meta:
         ordering = ("-pk",)
@@ -16,6 +21,29 @@ class ConfigVersion(models.Model):
 
     def __str__(self) -> str:
         return f"version {self.pk}"
+
+
+class ConfigChange(models.Model):
+    """One row added, changed or removed: who, when, and the fields before and after. Secrets are told as "changed"."""
+
+    ACTIONS = (("added", "added"), ("changed", "changed"), ("removed", "removed"))
+
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    author = models.CharField(max_length=150, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    table = models.CharField(max_length=100)
+    row = models.CharField(max_length=300, help_text="The name of what was changed; it outlives the row.")
+    action = models.CharField(max_length=10, choices=ACTIONS)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "configuration change"
+        indexes = [models.Index(fields=("table", "-id"), name="change_by_table")]
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.row} {self.action}"
 
 
 class ConfigFile(models.Model):

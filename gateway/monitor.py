@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from gateway.runtime import Gateway, Observations
 from gateway.writer_process import WriterProcess
+from providers import observed
 from providers.adapters import ADAPTERS
 from providers.attempt import discover
 from providers.catalog import Observation
@@ -89,6 +90,7 @@ class Monitor:
         self._gateway.observations = Observations(
             providers=self._seen, components=self._components(), complete=True
         )
+        observed.note(self._seen)
 
     def _log_change(self, name: str, before: Observation | None, seen: Observation) -> None:
         if before is None or before.status != seen.status:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from gateway import live
 from gateway.configfile import egress
 from gateway.edge.front import Front
 from gateway.monitor import Monitor
@@ -62,6 +63,7 @@ class Process:
             asyncio.ensure_future(self._housekeeping(self._monitor)),
         ]
         self._front.gateway = gateway
+        live.set_current(gateway)
 
     def _swap(self, runtime: Runtime) -> None:
         assert self._gateway is not None, "set before the watcher starts"
@@ -85,6 +87,7 @@ class Process:
 
     async def stop(self) -> None:
         """After the drain: background work, connections to providers, the journal and its writer."""
+        live.set_current(None)
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)

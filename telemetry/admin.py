@@ -1,7 +1,7 @@
 from django.contrib import admin
 from django.http import HttpRequest
 
-from telemetry.models import RequestLog
+from telemetry.models import CallRollup, RequestLog
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -35,3 +35,21 @@ class RequestLogAdmin(ReadOnlyAdmin):
     search_fields = ("=call_id", "request_id", "trace_id", "tool_id", "provider")
     show_full_result_count = False
     list_per_page = 50
+
+
+@admin.register(CallRollup)
+class CallRollupAdmin(ReadOnlyAdmin):
+    list_display = (
+        "start",
+        "period",
+        "dimension",
+        "name",
+        "calls",
+        "errors",
+        "input_tokens",
+        "output_tokens",
+    )
+    list_filter = ("period", "dimension")
+    search_fields = ("name",)
+    ordering = ("-start", "dimension", "name")
+    show_full_result_count = False

@@ -30,6 +30,7 @@ class RequestLog(models.Model):
     bytes_out = models.PositiveBigIntegerField(default=0)
     sanitised = models.JSONField(default=dict)
     config_version = models.PositiveIntegerField(default=0)
+    decision = models.JSONField(default=dict)
 
     class Meta:
         ordering = ("-pk",)
@@ -44,3 +45,38 @@ class RequestLog(models.Model):
 
     def __str__(self) -> str:
         return str(self.call_id)
+
+
+class CallRollup(models.Model):
+    """Calls summed up by time and by whom: what the home page reads instead of the record. Kept by the writer.
+
+    `dimension` and `name`: all calls (""), those last sent to a provider, or those of a client. `latency` and
+    `first_event`: how many calls fell into each bucket of `telemetry.rollups.BUCKETS_MS`.
+    """
+
+    PERIODS = (("minute", "minute"), ("hour", "hour"), ("day", "day"))
+    DIMENSIONS = (("all", "all"), ("provider", "provider"), ("client", "client"))
+
+    period = models.CharField(max_length=6, choices=PERIODS)
+    dimension = models.CharField(max_length=8, choices=DIMENSIONS)
+    start = models.DateTimeField()
+    name = models.CharField(max_length=200, blank=True)
+    calls = models.PositiveBigIntegerField(default=0)
+    errors = models.PositiveBigIntegerField(default=0)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    outcomes = models.JSONField(default=dict)
+    latency = models.JSONField(default=list)
+    first_event = models.JSONField(default=list)
+
+    class Meta:
+        verbose_name = "roll-up of calls"
+        verbose_name_plural = "roll-ups of calls"
+        constraints = [
+            models.UniqueConstraint(
+                fields=("period", "dimension", "start", "name"), name="rollup_once_per_time_and_name"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.period} {self.start:%Y-%m-%d %H:%M} {self.dimension} {self.name}".strip()

@@ -22,6 +22,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row of `RequestLog` (contract §7). Durations in ms, sizes in bytes. Never content, never a token.
 
     `attempts`: provider calls in order, each as `providers.attempt.Attempt` encodes itself.
+    `decision`: why the call went where it went, as `providers.routing.Decision` encodes itself.
     `outcome`: `ok`, an error code of the contract, `CLIENT_CLOSED`, `DRAINED` or `UNKNOWN`.
     """
 
@@ -49,6 +50,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bytes_in: int = 0
     bytes_out: int = 0
     sanitised: dict[str, int] = {}
+    decision: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 def unknown_outcome(intent: Intent) -> CallRecord:

@@ -149,6 +149,7 @@ def _row(record: CallRecord) -> RequestLog:
         bytes_out=record.bytes_out,
         sanitised=record.sanitised,
         config_version=record.config_version,
+        decision=msgspec.json.decode(record.decision),
     )
 
 

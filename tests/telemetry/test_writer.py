@@ -22,6 +22,7 @@ def test_every_column_is_what_the_record_says(tmp_path: Path) -> None:
         call(1), request_id="r-1", trace_id="t-1", claimed_tool="x", provider="a", model="m", strategy="fallback",
         reason="WHY", attempts=(msgspec.Raw(msgspec.json.encode(attempt)),), first_event_ms=0, input_tokens=1,
         output_tokens=2, bytes_in=3, bytes_out=4, sanitised={"removed": 5},
+        decision=msgspec.Raw(b'{"capability": "chat"}'),
     )  # fmt: skip
     journal = Journal(tmp_path)
     journal.outcome(full)
@@ -29,6 +30,7 @@ def test_every_column_is_what_the_record_says(tmp_path: Path) -> None:
     journal.close()
     row = RequestLog.objects.get()
     told = msgspec.structs.asdict(full) | {"attempts": [attempt], "call_id": uuid.UUID(int=1)}
+    told["decision"] = {"capability": "chat"}
     told["started_at"] = datetime.fromtimestamp(AT, UTC)
     assert {name: getattr(row, name) for name in told} == told
     assert set(told) | {"id"} == {field.name for field in RequestLog._meta.fields}
