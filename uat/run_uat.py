@@ -118,6 +118,17 @@ def run(gateway: Gateway, limit_calls: int | None) -> list[Row]:
     return [*rows, run_row(gateway, "rate limit", partial(uat_rows.rate_limit, most=limit_calls))]
 
 
+def wait_for_token(options: argparse.Namespace) -> bool:
+    """A start that has only just begun issues it before it serves; a server that runs without one never will."""
+    until = time.monotonic() + options.wait
+    while time.monotonic() < until and unready(Gateway(options.url, "")):
+        time.sleep(0.2)
+        options.token = (settings().get("UAT_CLIENT_TOKEN") or "").strip()
+        if options.token:
+            return True
+    return False
+
+
 def wait_until_ready(gateway: Gateway, seconds: float) -> str:
     """Until ready, and a while longer until all is well, for a local model may still load. What is not well
     after that is for the rows to say. Returns why nothing at all could be asked, else ""."""
@@ -205,7 +216,7 @@ def parse_arguments(arguments: Sequence[str] | None, env: Mapping[str, str]) -> 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments, settings())
-    if not options.token:
+    if not options.token and not wait_for_token(options):
         print("run_uat: no token; ./uat/start_server.sh puts UAT_CLIENT_TOKEN into .env", file=sys.stderr)
         return 2
     gateway = Gateway(options.url, options.token)

@@ -484,10 +484,30 @@ def test_a_connection_lost_on_the_way_fails_the_row_and_the_others_go_on(
     assert "is it still running?" in ran.told
 
 
-def test_without_a_token_nothing_is_asked(gateway: Played, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_token_nothing_is_asked_but_whether_it_is_ready(
+    gateway: Played, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_uat.main(["--url", URL]) == 2
     assert "UAT_CLIENT_TOKEN" in capsys.readouterr().err
-    assert gateway.seen == []
+    assert {path for _, path in gateway.seen} == {"/readyz"}
+
+
+def test_a_start_that_has_only_begun_is_given_time_to_issue_the_token(
+    gateway: Played, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "uat.env"
+    monkeypatch.setenv("LLM_CALLER_ENV_FILE", str(file))
+    gateway.unready = 3
+    pause = gateway.sleep
+
+    def issue(seconds: float) -> None:
+        pause(seconds)
+        if gateway.unready < 2:
+            file.write_text(f"UAT_CLIENT_TOKEN={TOKEN}\n")
+
+    monkeypatch.setattr("time.sleep", issue)
+    assert run_uat.main(["--url", URL, "--wait", "600"]) == 0
+    assert "0 failed" in capsys.readouterr().out
 
 
 def test_what_a_gateway_says_cannot_show_the_token_nor_steer_the_terminal(
