@@ -127,6 +127,31 @@ class Limiter:
         return window.reserve(time.monotonic_ns() if now_ns is None else now_ns, limit)
 
 
+class Concurrency:
+    """How many calls of each client are under way in this process. Only clients that have a limit are counted."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, int] = {}
+
+    def running(self, key: str) -> int:
+        return self._running.get(key, 0)
+
+    def enter(self, key: str, most: int) -> bool:
+        """False when `most` are under way already; else `leave` is owed."""
+        running = self._running.get(key, 0)
+        if running >= most:
+            return False
+        self._running[key] = running + 1
+        return True
+
+    def leave(self, key: str) -> None:
+        left = self._running[key] - 1
+        if left:
+            self._running[key] = left
+        else:
+            del self._running[key]
+
+
 class FailureGuard:
     """Failed tokens per address: past the limit, further failures are answered 429 until the minute is over.
 

@@ -14,7 +14,7 @@ from gateway.errors import Refusal
 from gateway.sanitise import sanitise
 from gateway.trail import Trail
 from providers.attempt import ProviderStream
-from providers.routing import Ask, Plan, plan
+from providers.routing import Ask, Plan, able
 from providers.types import (
     Capability,
     ChatReply,
@@ -104,6 +104,7 @@ def choose(trail: Trail, wanted: Wanted, request: ChatRequest | EmbedRequest, ca
     """Raises `RoutingError`."""
     assert trail.caller is not None, "permit comes before choose"
     client = trail.caller.client
+    trail.stage = "routing"
     ask = Ask(
         capability=capability,
         request=request,
@@ -112,16 +113,24 @@ def choose(trail: Trail, wanted: Wanted, request: ChatRequest | EmbedRequest, ca
         allowed_providers=client.allowed_providers,
         allowed_models=client.allowed_models,
     )
-    return plan(ask, trail.runtime.catalog, trail.gateway.observations.providers)
+    gateway = trail.gateway
+    trail.choice = gateway.choices.choose(ask, trail.runtime.catalog, gateway.observations.providers)
+    planned, trail.unable = able(ask, trail.choice.require())
+    return planned
 
 
 def reserve(trail: Trail) -> None:
-    """Counts the call against its client's limit. Raises `Refusal`."""
+    """Counts the call against its client's limits. Raises `Refusal`."""
     assert trail.caller is not None, "permit comes before reserve"
+    trail.stage = "limits"
     client = trail.caller.client
+    if client.max_concurrency is not None:
+        trail.entered = trail.gateway.concurrency.enter(client.tool_id, client.max_concurrency)
+        if not trail.entered:
+            raise Refusal("RATE_LIMIT", "Too many requests; slow down.", reason="TOO_MANY_AT_ONCE")
     limit = client.rate_limit if client.rate_limit is not None else trail.runtime.policy.rate_limit
     reservation: Reservation | None = trail.gateway.limiter.reserve(client.tool_id, limit)
-    trail.reservation = reservation
+    trail.limit, trail.reservation = limit, reservation
     if reservation is not None and not reservation.granted:
         raise Refusal(
             "RATE_LIMIT", "Too many requests; slow down.", retry_after_ms=reservation.retry_after_ms
@@ -130,7 +139,9 @@ def reserve(trail: Trail) -> None:
 
 def record_intent(trail: Trail) -> None:
     """From here on the call cannot vanish. Raises `JournalError`; then no provider is called."""
+    trail.stage = "record"
     trail.gateway.journal.intent(trail.intent())
+    trail.stage = "attempts"
 
 
 def _note(trail: Trail, event: Event) -> None:
