@@ -43,14 +43,17 @@ class Trail:
         "choice",
         "claimed_tool",
         "closed",
+        "concurrency",
         "entered",
         "finish_reason",
         "first_event_ms",
         "gateway",
         "limit",
         "method",
+        "outcome",
         "peer",
         "provider_trace_id",
+        "refusal",
         "request_id",
         "reservation",
         "run",
@@ -81,6 +84,7 @@ class Trail:
         self.unable: dict[str, str] = {}
         self.limit: RateLimit | None = None
         self.reservation: Reservation | None = None
+        self.concurrency: ConcurrencyState | None = None
         self.entered = False
         self.run = Run(retry_attempts=self.runtime.policy.retry_attempts, started=self.started)
         self.target: Target | None = None
@@ -92,6 +96,8 @@ class Trail:
         self.sanitised: dict[str, int] = {}
         self.bytes_in = 0
         self.closed = False
+        self.outcome = ""
+        self.refusal: Problem | None = None
 
     @property
     def trace_id(self) -> str:
@@ -162,7 +168,8 @@ class Trail:
         if self.entered:
             assert self.caller is not None, "only identified calls enter"
             self.gateway.concurrency.leave(self.caller.client.tool_id)
-        outcome = outcome or (problem.code if problem else "ok")
+        self.outcome = outcome = outcome or (problem.code if problem else "ok")
+        self.refusal = problem
         duration = self.elapsed_ms()
         attempts = self.run.attempts
         if self.caller is None:
@@ -215,17 +222,12 @@ class Trail:
     def decided(self, outcome: str) -> Decided:
         """Why the call went where it went, or where it was refused."""
         assert self.caller is not None, "only identified calls are decided about"
-        client = self.caller.client
-        most = client.max_concurrency
-        reached = most is not None and self.stage in ("limits", "record", "attempts")
         return Decided(
             stage=msgspec.UNSET if outcome == "ok" else self.stage,
             routing=routing_of(self.choice),
             unable=self.unable or msgspec.UNSET,
-            rate=rate_state(client, self.limit, self.reservation) or msgspec.UNSET,
-            concurrency=ConcurrencyState(most=most, granted=self.entered)
-            if reached and most
-            else msgspec.UNSET,
+            rate=rate_state(self.caller.client, self.limit, self.reservation) or msgspec.UNSET,
+            concurrency=self.concurrency or msgspec.UNSET,
         )
 
     def _log(self, outcome: str, problem: Problem | None, duration_ms: float) -> None:
