@@ -35,7 +35,7 @@ def _aliases() -> dict[str, str]:
 
 def _freeze(row: Provider, defaults: Timeouts, keys: KeyRing) -> FrozenProvider:
     capabilities = list(row.capability_rows.all())
-    key, missing = _credential(row, keys)
+    key, missing = _sendable(*_credential(row, keys))
     return FrozenProvider(
         name=row.name,
         kind=row.kind,
@@ -91,6 +91,13 @@ def _credential(row: Provider, keys: KeyRing) -> tuple[Secret | None, str | None
         return None, None
     key = from_environment(name)
     return key, None if key else f"the environment variable {name} is not set"
+
+
+def _sendable(key: Secret | None, missing: str | None) -> tuple[Secret | None, str | None]:
+    """A key travels in a header, which carries printable ASCII (RFC 9110 §5.5)."""
+    if key is not None and not (key.reveal().isascii() and key.reveal().isprintable()):
+        return None, "the credential has characters that no header can carry"
+    return key, missing
 
 
 def sealed_wrongly(keys: KeyRing) -> list[str]:
