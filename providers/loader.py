@@ -25,7 +25,7 @@ from providers.types import Secret, Timeouts
 def load_catalog(defaults: Timeouts, keys: KeyRing) -> Catalog:
     """Four queries, whatever the number of providers. Credentials are opened here, once per version."""
     rows = Provider.objects.prefetch_related("capability_rows", "model_rows")
-    providers = {row.name: _freeze(row, defaults, keys) for row in rows}
+    providers = {row.name: freeze(row, defaults, keys) for row in rows}
     return Catalog(providers=providers, aliases=_aliases())
 
 
@@ -33,9 +33,9 @@ def _aliases() -> dict[str, str]:
     return {alias.name: alias.target for alias in ModelAlias.objects.select_related("provider")}
 
 
-def _freeze(row: Provider, defaults: Timeouts, keys: KeyRing) -> FrozenProvider:
+def freeze(row: Provider, defaults: Timeouts, keys: KeyRing) -> FrozenProvider:
     capabilities = list(row.capability_rows.all())
-    key, missing = _credential(row, keys)
+    key, missing = open_credential(row, keys)
     return FrozenProvider(
         name=row.name,
         kind=row.kind,
@@ -75,7 +75,7 @@ def credential_name(row: Provider) -> str:
     return f"environment variable {default}" if default else "none needed"
 
 
-def _credential(row: Provider, keys: KeyRing) -> tuple[Secret | None, str | None]:
+def open_credential(row: Provider, keys: KeyRing) -> tuple[Secret | None, str | None]:
     """The key, or what to say of its absence."""
     if row.credential_source == CredentialSource.STORED:
         try:
