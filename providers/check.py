@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 from django.conf import settings
 
@@ -113,6 +114,8 @@ async def _check(provider: Provider, transport: Transport) -> Checked:
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_MS / 1000):
             models = await discover(transport, provider, timeout_ms=PROBE_TIMEOUT_MS)
+    except httpx.InvalidURL:
+        return _failed(name, UpstreamError("CONFIG", reason="BASE_URL_INVALID"), _since(began))
     except (UpstreamError, TimeoutError) as error:
         return _failed(name, error, _since(began))
     return _answered(provider, models, _since(began))

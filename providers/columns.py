@@ -1,8 +1,8 @@
 """What the list says of a provider beside its fields: how it is, what it can do, whether its key works."""
 
 from providers.catalog import Observation
+from providers.credentials import UNSENDABLE, open_credential
 from providers.diagnosis import refused_credential
-from providers.loader import open_credential
 from providers.models import CredentialSource, Provider
 from providers.secrets import KeyRing
 
@@ -31,7 +31,7 @@ def key_state(provider: Provider, keys: KeyRing, seen: Observation | None) -> St
     """Whether the key works, as far as is known. The key itself is opened and forgotten here."""
     key, missing = open_credential(provider, keys)
     if missing is not None:
-        return "failed", _absence(provider)
+        return "failed", "unusable" if missing == UNSENDABLE else _absence(provider)
     if key is None:
         return "off", "none needed"
     if refused_credential(seen):

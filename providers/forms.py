@@ -8,6 +8,7 @@ from django.conf import settings
 from providers.arrange import next_position
 from providers.capability_grid import KNOWN_MODELS
 from providers.check import egress_policy
+from providers.credentials import is_sendable
 from providers.document import egress_warning, url_problems
 from providers.models import PRINTABLE, CredentialSource, Provider
 from providers.secrets import KeyRing
@@ -66,6 +67,12 @@ class ProviderForm(forms.ModelForm):
                 raise forms.ValidationError(f"A model's name has at most {MAX_MODEL_ID} characters.")
             PRINTABLE(model)
         return models
+
+    def clean_new_key(self) -> str:
+        key: str = self.cleaned_data["new_key"]
+        if not is_sendable(key):
+            raise forms.ValidationError("A key has only letters, digits and signs of the English keyboard.")
+        return key
 
     def clean_base_url(self) -> str:
         url: str = self.cleaned_data["base_url"].strip()

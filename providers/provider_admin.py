@@ -16,8 +16,9 @@ from providers.acts import SHOWN_MODELS, ProviderActs
 from providers.adapters import ADAPTERS
 from providers.capability_grid import CapabilityInline, first_rows
 from providers.check import address_warning, egress_policy
+from providers.credentials import credential_name
 from providers.forms import ProviderForm
-from providers.loader import configure_models, credential_name
+from providers.loader import configure_models
 from providers.models import Provider
 from providers.observed import latest
 from providers.secrets import KeyRing
@@ -80,7 +81,7 @@ class ProviderAdmin(ProviderActs):
         state, word, detail = columns.health(provider, latest().get(provider.name))
         return format_html('<span class="state {}">{}</span> {}', state, word, detail)
 
-    @admin.display(description="Capabilities and scores")
+    @admin.display(description="Capabilities, scores")
     def capabilities(self, provider: Provider) -> str:
         return columns.capabilities(provider)
 

@@ -136,6 +136,7 @@ def test_a_provider_with_thousands_of_models_can_still_be_saved(ada: Browser) ->
         ({"credential_source": "env"}, "Name the environment variable"),
         ({"credential_source": "stored"}, "Enter the key to keep"),
         ({"new_key": KEY}, "Kept in the database"),
+        ({"credential_source": "stored", "new_key": KEY + "é"}, "English keyboard"),
         ({"max_concurrency": 0}, "At least 1, or empty."),
     ],
 )

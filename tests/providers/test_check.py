@@ -111,6 +111,7 @@ def test_each_way_to_fail_before_an_answer_is_told_in_plain_words() -> None:
         seen = look(f"http://{place}/v1")
         assert "could not be read" in seen.detail
         assert "dialect" in seen.advice
+    assert "not valid" in look("http://☃..example/v1").detail
     assert "Unknown kind" in look("http://127.0.0.1:1/v1", kind="no-such").detail
 
 

@@ -210,6 +210,8 @@ def test_the_list_says_how_each_provider_is_and_whether_its_key_works(
     monkeypatch.setenv("GOOD_KEY", KEY)
     for name, env in (("good", "GOOD_KEY"), ("bad", "GOOD_KEY"), ("gone", "NO_SUCH_KEY")):
         provider(name, credential_source="env", credential_name=env)
+    monkeypatch.setenv("ODD_KEY", KEY + "é")
+    provider("odd", credential_source="env", credential_name="ODD_KEY")
     provider("free")
     provider("off", enabled=False, credential_source="file", credential_name="/no/such/file")
     provider("sealed", credential_source="stored", stored_credential=b"\x01damaged")
@@ -226,7 +228,7 @@ def test_the_list_says_how_each_provider_is_and_whether_its_key_works(
     assert KEY not in page
     rows = {
         name: page.split(f">{name}</a>")[1].split("</tr>")[0]
-        for name in ("good", "bad", "gone", "free", "off", "sealed")
+        for name in ("good", "bad", "gone", "free", "off", "sealed", "odd")
     }
     assert "ok" in rows["good"]
     assert "works" in rows["good"]
@@ -240,6 +242,7 @@ def test_the_list_says_how_each_provider_is_and_whether_its_key_works(
     assert "disabled" in rows["off"]
     assert "cannot be read" in rows["off"]
     assert "cannot be decrypted" in rows["sealed"]
+    assert ">unusable<" in rows["odd"]
 
 
 def test_the_list_asks_the_database_as_often_for_fifty_providers_as_for_one(ada: Browser) -> None:
