@@ -23,6 +23,8 @@ class CapabilityForm(forms.ModelForm):
             "default_model": forms.TextInput(attrs={"list": KNOWN_MODELS, "autocomplete": "off"}),
             "score": forms.NumberInput(attrs={"step": "any"}),
         }
+        # One paragraph below the grid explains the columns.
+        help_texts = {"declared": "", "default_model": "", "score": ""}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -152,7 +152,9 @@ class ProviderAdmin(ProviderActs):
     @admin.display(description="Found by discovery")
     def discovered_models(self, provider: Provider) -> str:
         """In words: a provider may list thousands, which no form should carry."""
-        found = provider.model_rows.filter(discovered_at__isnull=False) if provider.pk else None
+        if not provider.pk:
+            return "None yet. Save first; then “Discover models” asks the provider and the models are offered here."
+        found = provider.model_rows.filter(discovered_at__isnull=False)
         if not found:
             return "None yet. The running gateway asks every few seconds; “Discover models” asks at once."
         names = ", ".join(found.values_list("model_id", flat=True)[:SHOWN_MODELS])

@@ -18,7 +18,8 @@ from providers import observed
 from providers.acts import ACTS
 from providers.adapters import ADAPTERS
 from providers.catalog import Observation
-from providers.loader import dump
+from providers.document import ProviderEntry, ProvidersDocument
+from providers.loader import dump, store
 from providers.models import ModelAlias, Provider
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +142,29 @@ def test_a_row_that_says_nothing_any_more_goes_and_a_new_one_stands_behind_the_r
     saved = ada.post(f"{BASE}{row.pk}/change/", form(rows, stored=ids))
     assert saved.status_code == 302
     assert stored_rows(row) == {"embed": (True, "embed-4", None, 1), "chatStream": (True, "", None, 2)}
+
+
+def test_a_form_sent_back_as_it_came_changes_nothing_in_the_file(ada: Browser) -> None:
+    entry = ProviderEntry(
+        base_url="http://localhost:1234/v1",
+        default_model="m",
+        capabilities=("embed", "chat"),
+        defaults={"embed": "e", "chatStream": "s"},
+        scores={"chat": 92.5, "chatStream": 7},
+        models=("two", "one"),
+        notes="line\nline",
+    )
+    store(ProvidersDocument(providers={}), {"lmstudio_x": entry}, merge=False)
+    before = dump()
+    page = ada.get(f"{BASE}{Provider.objects.get().pk}/change/").context
+    (grid,) = (inline.formset for inline in page["inline_admin_formsets"])
+    sent = {}
+    for part in (page["adminform"].form, grid.management_form, *grid.forms):
+        sent |= {field.html_name: field.value() for field in part if field.value() not in (None, False)}
+    saved = ada.post(f"{BASE}{Provider.objects.get().pk}/change/", sent)
+    assert saved.status_code == 302
+    assert dump() == before
+    assert list(before["providers"]["lmstudio_x"]["capabilities"]) == ["embed", "chat"]
 
 
 def test_a_kind_changed_to_one_that_cannot_is_refused_as_before(ada: Browser) -> None:
