@@ -149,9 +149,11 @@ class ProviderActs(admin.ModelAdmin):
 
     def _moved(self, request: HttpRequest, provider: Provider, steps: int) -> HttpResponse:
         with transaction.atomic():
-            place = arrange.move(provider, steps)
-            self.log_change(request, provider, f"Moved to place {place + 1}.")
-        said = f"“{provider.name}” is now number {place + 1} of {Provider.objects.count()}."
+            before, place = arrange.move(provider, steps)
+            if place != before:
+                self.log_change(request, provider, f"Moved to place {place + 1}.")
+        word = "now" if place != before else "already"
+        said = f"“{provider.name}” is {word} number {place + 1} of {Provider.objects.count()}."
         self.message_user(request, said, messages.SUCCESS)
         # The address names the row, so that the next Tab starts from it.
         return HttpResponseRedirect(f"{reverse('admin:providers_provider_changelist')}#row-{provider.pk}")

@@ -15,10 +15,10 @@ def next_position() -> int:
     return 0 if last is None else last + 1
 
 
-def move(provider: Provider, steps: int) -> int:
+def move(provider: Provider, steps: int) -> tuple[int, int]:
     """Moves it `steps` places down (negative: up), as far as there are places, and renumbers all 0…n-1.
 
-    Returns its new place. Rows whose number stays are not saved.
+    Returns its place before and after. Rows whose number stays are not saved.
     """
     with transaction.atomic():
         rows = list(Provider.objects.select_for_update().order_by("position", "pk"))
@@ -30,7 +30,7 @@ def move(provider: Provider, steps: int) -> int:
             if row.position != n:
                 row.position = n
                 row.save(update_fields=["position"])
-    return goal
+    return place, goal
 
 
 def duplicate(provider: Provider) -> Provider:

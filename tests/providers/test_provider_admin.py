@@ -315,9 +315,10 @@ def test_arrows_move_a_provider_and_number_all_of_them_anew(ada: Browser) -> Non
 def test_at_the_ends_there_is_nowhere_to_go(ada: Browser) -> None:
     rows = [provider(name) for name in ("a", "b")]
     before = ConfigVersion.objects.count()
-    ada.post(f"{BASE}{rows[0].pk}/up/")
+    assert "“a” is already number 1 of 2." in said(ada.post(f"{BASE}{rows[0].pk}/up/", follow=True))
     ada.post(f"{BASE}{rows[1].pk}/down/")
     assert names() == ["a", "b"]
+    assert not LogEntry.objects.exists()
     assert ConfigVersion.objects.count() == before
     page = ada.get(BASE).content.decode()
     assert page.count('<button type="submit" formaction=') == 4
