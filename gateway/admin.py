@@ -70,6 +70,13 @@ class ConfigVersionAdmin(KeptByTheProduct):
             return render_all()
         return unpack(bytes(version.left)) if version.left else None
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(
+            request, {"title": "History of the configuration"} | (extra_context or {})
+        )
+
     def change_view(
         self,
         request: HttpRequest,

@@ -12,6 +12,9 @@ from gateway.rendering import PROVIDERS
 from providers.adapters import infer_kind
 from providers.document import ProviderEntry, TimeoutsEntry
 
+STAND_IN = "(new, "
+"""How the id of a token begins that gets its own only when it is stored."""
+
 
 def canonical(item: Loaded, current: Mapping[str, Any], peppers: Sequence[Pepper]) -> dict[str, Any]:
     """`current`: the tables' document. A token given in plaintext has the id that is known for it, or a stand-in."""
@@ -51,12 +54,11 @@ def _hashed(
     for n, text in enumerate(texts):
         hashes = [f"{HASH_SCHEME}:{pepper.key_id}:{pepper.digest(text)}" for pepper in peppers]
         found = next((candidate for candidate in hashes if candidate in known), None)
-        yield TokenEntry(id=known[found] if found else stand_in(n), hash=found or hashes[0])
+        yield TokenEntry(id=known[found] if found else _stand_in(n), hash=found or hashes[0])
 
 
-def stand_in(number: int) -> str:
-    """For the id of a token that gets its own only when it is stored."""
-    return f"(new, {number + 1})"
+def _stand_in(number: int) -> str:
+    return f"{STAND_IN}{number + 1})"
 
 
 def without_minted_ids(document: dict[str, Any], known: set[str]) -> dict[str, Any]:
@@ -64,5 +66,5 @@ def without_minted_ids(document: dict[str, Any], known: set[str]) -> dict[str, A
     for client in document.get("clients", ()):
         fresh = [token for token in client.get("tokens", ()) if token["id"] not in known]
         for n, token in enumerate(fresh):
-            token["id"] = stand_in(n)
+            token["id"] = _stand_in(n)
     return document

@@ -374,6 +374,15 @@ def test_who_may_not_see_the_tables_sees_no_difference_either(ada: Browser, fold
     assert [nobody.get(url).status_code for url in (HOME, f"{HOME}download/{PROVIDERS}/")] == [403, 403]
 
 
+def test_nothing_is_applied_without_the_form_s_own_token(ada: Browser) -> None:
+    url = planned(ada, PROVIDERS, ONE)
+    forged = Browser(enforce_csrf_checks=True)
+    forged.cookies = ada.cookies
+    for target in (url, f"{HOME}export/{PROVIDERS}/", f"{HOME}import/{PROVIDERS}/"):
+        assert forged.post(target, {"version": "0"}).status_code == 403
+    assert not Provider.objects.exists()
+
+
 def test_an_operator_applies_with_add_configversion() -> None:
     operator = staff("otto", "view_configversion", "view_provider", "view_client", "add_configversion")
     apply(operator, planned(operator, PROVIDERS, ONE))

@@ -10,8 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from gateway import backups, versions
-from gateway.canonical import canonical
+from gateway import backups, plans, versions
+from gateway.canonical import STAND_IN, canonical
 from gateway.configfile import drift, export_file, peppers, read_contents
 from gateway.difference import Change, difference
 from gateway.models import ConfigVersion
@@ -48,6 +48,9 @@ def shown(changes: dict[str, tuple[Change, ...]]) -> list[dict[str, Any]]:
             "changes": found[:SHOWN_CHANGES],
             "count": len(found),
             "more": max(0, len(found) - SHOWN_CHANGES),
+            "has_new_tokens": any(
+                detail.field.startswith(f"token {STAND_IN}") for change in found for detail in change.details
+            ),
         }
         for name, found in changes.items()
     ]
@@ -55,6 +58,7 @@ def shown(changes: dict[str, tuple[Change, ...]]) -> list[dict[str, Any]]:
 
 @require_safe
 def configuration(request: HttpRequest) -> HttpResponse:
+    plans.sweep()
     limit = min(MAX_FILE_BYTES, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     return page(
         request,
