@@ -12,7 +12,7 @@ from gateway.console.plan import propose
 from gateway.difference import Change
 from gateway.models import ConfigChange, ConfigFile, ConfigVersion
 from gateway.reading import Content
-from gateway.rendering import render_all, unpack
+from gateway.rendering import pack, render_all, unpack
 
 
 class KeptByTheProduct(admin.ModelAdmin):
@@ -64,11 +64,11 @@ class ConfigVersionAdmin(KeptByTheProduct):
     def _changes(self, version: ConfigVersion) -> dict[str, tuple[Change, ...]] | None:
         return versions.changes_of(version.before, self._left(version))
 
-    def _left(self, version: Any) -> dict[str, str] | None:
-        """Both files as the version left them; None where the version after it kept nothing."""
+    def _left(self, version: Any) -> bytes | None:
+        """Both files as the version left them, packed; None where the version after it kept nothing."""
         if version.next_pk is None:
-            return render_all()
-        return unpack(bytes(version.left)) if version.left else None
+            return pack(render_all())
+        return bytes(version.left) if version.left else None
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -107,12 +107,13 @@ class ConfigVersionAdmin(KeptByTheProduct):
         version = self.get_object(request, object_id)
         if version is None:
             raise Http404
-        state = self._left(version)
-        if state is None:
+        left = self._left(version)
+        if left is None:
             messages.error(request, f"What the files said at version {version.pk} was not kept.")
             return redirect("admin:gateway_configversion_change", version.pk)
         contents = [
-            Content(name, f"{name} at version {version.pk}", text.encode()) for name, text in state.items()
+            Content(name, f"{name} at version {version.pk}", text.encode())
+            for name, text in unpack(left).items()
         ]
         return propose(request, contents, merge=False, reason=f"roll back to version {version.pk}")
 

@@ -50,7 +50,8 @@ def difference(old: Document, new: Document) -> tuple[Change, ...]:
 
 
 def _providers(document: Document) -> Document:
-    return document.get("providers", {})
+    found: Document = document.get("providers", {})
+    return found
 
 
 def _clients(document: Document) -> Document:

@@ -7,6 +7,7 @@ would have said before is caught ahead of that change.
 
 import json
 import threading
+from functools import lru_cache
 
 from django.db import connection, transaction
 from django.db.models import Model
@@ -90,17 +91,21 @@ def watch() -> None:
     post_delete.connect(_changed, dispatch_uid="gateway.versions.delete")
 
 
-def changes_of(before: bytes | None, after: dict[str, str] | None) -> dict[str, tuple[Change, ...]] | None:
-    """File name → what a version changed in it, from its `before` and what it left. None when one was not kept."""
-    if not before or after is None:
+def changes_of(before: bytes | None, after: bytes | None) -> dict[str, tuple[Change, ...]] | None:
+    """File name → what a version changed in it; files that say the same are left out.
+
+    `before`, `after`: the version's and that of the version after it. None when one of them was not kept.
+    """
+    if not before or not after:
         return None
-    return compare(unpack(bytes(before)), after)
-
-
-def compare(old: dict[str, str], new: dict[str, str]) -> dict[str, tuple[Change, ...]]:
-    """File name → its changes; files that say the same are left out."""
+    old, new = _texts(bytes(before)), _texts(bytes(after))
     return {
-        name: difference(json.loads(old[name]), json.loads(new[name]))
+        name: difference(_document(old[name]), _document(new[name]))
         for name in FILES
-        if name in old and name in new and old[name] != new[name]
+        if old[name] != new[name]
     }
+
+
+# Neighbours in the history share a side: in a list of versions, each state is read once.
+_texts = lru_cache(maxsize=4)(unpack)
+_document = lru_cache(maxsize=4)(json.loads)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import provider_entry, registry
+from conftest import provider_entry, registry, running_gateway
 from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
@@ -312,6 +312,19 @@ def test_the_page_s_difference_is_the_plan_s(ada: Browser, folder: Path) -> None
         (card,) = cards[name]["difference"]
         assert card == shown
         assert card["count"] == (1 if name == CLIENTS else 3)
+
+
+def test_drift_is_said_at_the_start_and_by_the_check(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, ONE, start=False) as gateway:
+        agreed = gateway.manage("check", "--database", "default")
+        write(tmp_path / "other.json", TWO)
+        gateway.manage("import_config", "--providers", str(tmp_path / "other.json"))
+        differs = gateway.manage("check", "--database", "default")
+        gateway.start()
+        lines = [line for line in gateway.log_lines() if line["message"] == "Configuration and file differ"]
+    assert "W002" not in agreed.stderr
+    assert "providers.json: the database changed and was not exported since" in differs.stderr
+    assert [(line["level"], line["metadata"]["file"]) for line in lines] == [("warn", PROVIDERS)]
 
 
 def test_export_tells_its_backups(ada: Browser, folder: Path) -> None:
