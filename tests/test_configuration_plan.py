@@ -232,6 +232,16 @@ def test_roll_back_makes_the_export_of_then(ada: Browser) -> None:
     assert ClientToken.objects.count() == 2
 
 
+def test_roll_back_gives_a_token_its_former_id_back(ada: Browser) -> None:
+    apply(ada, planned(ada, CLIENTS, registry()))
+    then, version = render_all(), ConfigVersion.objects.get()
+    apply(ada, planned(ada, CLIENTS, {"clients": []}))
+    apply(ada, planned(ada, CLIENTS, registry()))
+    assert render_all() != then, "the same tokens have new ids"
+    apply(ada, ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url)
+    assert render_all() == then
+
+
 def test_roll_back_warns_of_keys_that_are_gone_and_tokens_that_live_again(ada: Browser) -> None:
     apply(ada, planned(ada, PROVIDERS, {"providers": {"one": ENTRY | {"apiKey": {"stored": True}}}}))
     minted = issue("bob", ("chat",), peppers()[0])
