@@ -391,7 +391,10 @@ def test_who_may_not_see_the_tables_sees_no_difference_either(ada: Browser, fold
     eve = staff("eve", "view_configversion")
     pages = [eve.get(HOME), eve.get(f"/admin/gateway/configversion/{version.pk}/change/")]
     assert [page.status_code for page in pages] == [200, 200]
-    assert not any("GPU" in text_of(page) for page in pages)
+    write(folder / PROVIDERS, {"providers": {"hidden": {}}})
+    pages.append(eve.get(HOME))
+    assert "cannot be imported" in text_of(pages[-1])
+    assert not any(word in text_of(page) for page in pages for word in ("GPU", "hidden"))
     assert eve.get(f"{HOME}download/{PROVIDERS}/").status_code == 403
     nobody = staff("nobody")
     assert [nobody.get(url).status_code for url in (HOME, f"{HOME}download/{PROVIDERS}/")] == [403, 403]
