@@ -17,7 +17,7 @@ from django.db import transaction
 from clients import document as clients_document
 from clients import loader as clients_loader
 from clients.tokens import Pepper, parse_peppers
-from gateway import backups
+from gateway import changelog
 from gateway.attribution import attributed
 from gateway.environment import SettingsError
 from gateway.models import ConfigFile
@@ -136,7 +136,7 @@ def render(name: str) -> bytes:
 def export_file(name: str, folder: Path) -> list[Path]:
     """Writes the file with its backup and returns the old backups removed. Raises `backups.SaveError`."""
     data = render(name)
-    removed = backups.save(folder / name, data)
+    removed = changelog.save(folder / name, data)
     if folder.resolve() == settings.CONFIG_DIR.resolve():
         note_synced(name, data)
     return removed
