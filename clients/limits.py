@@ -33,6 +33,8 @@ Calls = Iterable[tuple[int, int]]
 
 
 class Window(Protocol):
+    def peek(self, now_ns: int, limit: RateLimit) -> Reservation: ...
+
     def reserve(self, now_ns: int, limit: RateLimit) -> Reservation: ...
 
     def calls(self) -> Iterator[tuple[int, int]]: ...
@@ -48,19 +50,23 @@ class ExactWindow:
     def calls(self) -> Iterator[tuple[int, int]]:
         return ((at, 1) for at in self._times)
 
-    def reserve(self, now_ns: int, limit: RateLimit) -> Reservation:
+    def peek(self, now_ns: int, limit: RateLimit) -> Reservation:
+        """What `reserve` would find; `remaining` counts the call that is thought of."""
         times, interval = self._times, limit.interval_ms * 1_000_000
         while times and now_ns - times[0] >= interval:
             times.popleft()
         if len(times) < limit.max_requests:
-            # Times taken over from buckets may lie ahead; the order is kept all the same.
-            times.append(max(now_ns, times[-1]) if times else now_ns)
-            return Reservation(
-                granted=True, remaining=limit.max_requests - len(times), limit=limit.max_requests
-            )
+            return _granted(limit, len(times))
         # After a limit was lowered there may be more calls in the window than are allowed now.
         frees = times[len(times) - limit.max_requests] + interval if limit.max_requests else now_ns + interval
         return _refused(frees - now_ns, limit)
+
+    def reserve(self, now_ns: int, limit: RateLimit) -> Reservation:
+        found = self.peek(now_ns, limit)
+        if found.granted:
+            # Times taken over from buckets may lie ahead; the order is kept all the same.
+            self._times.append(max(now_ns, self._times[-1]) if self._times else now_ns)
+        return found
 
 
 class BucketWindow:
@@ -75,20 +81,23 @@ class BucketWindow:
     def calls(self) -> Iterator[tuple[int, int]]:
         return ((end, count) for end, count in self._buckets)
 
-    def reserve(self, now_ns: int, limit: RateLimit) -> Reservation:
+    def peek(self, now_ns: int, limit: RateLimit) -> Reservation:
         buckets, interval = self._buckets, limit.interval_ms * 1_000_000
         while buckets and now_ns - buckets[0][0] >= interval:
             self._total -= buckets.popleft()[1]
         if self._total < limit.max_requests:
-            if not buckets or buckets[-1][0] <= now_ns:
-                width = interval // BUCKETS
-                buckets.append([(now_ns // width + 1) * width, 0])
-            buckets[-1][1] += 1
-            self._total += 1
-            return Reservation(
-                granted=True, remaining=limit.max_requests - self._total, limit=limit.max_requests
-            )
+            return _granted(limit, self._total)
         return _refused(self._frees(now_ns, limit) + interval - now_ns, limit)
+
+    def reserve(self, now_ns: int, limit: RateLimit) -> Reservation:
+        found = self.peek(now_ns, limit)
+        if found.granted:
+            if not self._buckets or self._buckets[-1][0] <= now_ns:
+                width = limit.interval_ms * 1_000_000 // BUCKETS
+                self._buckets.append([(now_ns // width + 1) * width, 0])
+            self._buckets[-1][1] += 1
+            self._total += 1
+        return found
 
     def _frees(self, now_ns: int, limit: RateLimit) -> int:
         """The end of the bucket with which enough calls are out; the first, unless the limit was lowered."""
@@ -98,6 +107,10 @@ class BucketWindow:
             if left < limit.max_requests:
                 return end
         return now_ns
+
+
+def _granted(limit: RateLimit, before: int) -> Reservation:
+    return Reservation(granted=True, remaining=limit.max_requests - before - 1, limit=limit.max_requests)
 
 
 def _refused(wait_ns: int, limit: RateLimit) -> Reservation:
@@ -125,6 +138,38 @@ class Limiter:
                 self._windows.popitem(last=False)
         self._windows.move_to_end(key)
         return window.reserve(time.monotonic_ns() if now_ns is None else now_ns, limit)
+
+    def peek(self, key: str, limit: RateLimit | None) -> Reservation | None:
+        """What `reserve` would say now, without counting anything."""
+        if limit is None:
+            return None
+        window = self._windows.get(key)
+        return window.peek(time.monotonic_ns(), limit) if window is not None else _granted(limit, 0)
+
+
+class Concurrency:
+    """How many calls of each client are under way in this process. Only clients that have a limit are counted."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, int] = {}
+
+    def running(self, key: str) -> int:
+        return self._running.get(key, 0)
+
+    def enter(self, key: str, most: int) -> bool:
+        """False when `most` are under way already; else `leave` is owed."""
+        running = self._running.get(key, 0)
+        if running >= most:
+            return False
+        self._running[key] = running + 1
+        return True
+
+    def leave(self, key: str) -> None:
+        left = self._running[key] - 1
+        if left:
+            self._running[key] = left
+        else:
+            del self._running[key]
 
 
 class FailureGuard:

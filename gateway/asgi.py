@@ -15,6 +15,8 @@ from django.urls import path, re_path
 from gateway.edge.front import Front
 from gateway.edge.mount import MountedView
 from gateway.edge.plain import MetricsEndpoint, Probe
+from gateway.edge.playground import PATH as PLAYGROUND
+from gateway.edge.playground import Playground
 from gateway.edge.respond import Receive, Scope, Send
 from gateway.edge.sse import ChatStreamConsumer
 from gateway.edge.views import ChatView, EmbedView, HealthView, ModelsView
@@ -38,6 +40,7 @@ class Application:
                 path("metrics", MetricsEndpoint(django_application)),
                 path("livez", Probe(self.front, readiness=False)),
                 path("readyz", Probe(self.front, readiness=True)),
+                path(PLAYGROUND, Playground(self.front)),
                 re_path(r"", django_application),
             ]
         )

@@ -9,12 +9,13 @@ from typing import Protocol
 
 from clients.limits import Reservation
 from clients.permissions import may_call, may_come_from
-from clients.types import Caller
+from clients.types import Caller, Client, RateLimit
+from gateway.decided import ConcurrencyState
 from gateway.errors import Refusal
 from gateway.sanitise import sanitise
 from gateway.trail import Trail
 from providers.attempt import ProviderStream
-from providers.routing import Ask, Plan, plan
+from providers.routing import Ask, Plan, able
 from providers.types import (
     Capability,
     ChatReply,
@@ -25,6 +26,8 @@ from providers.types import (
     Event,
     FinishReason,
 )
+
+TOO_MANY = "Too many requests; slow down."
 
 
 class Wanted(Protocol):
@@ -96,6 +99,10 @@ def permit(caller: Caller, method: str, peer: str) -> None:
     """Raises `Refusal` when the caller may not call `method`, or not from there."""
     if not may_come_from(caller.client, peer):
         raise Refusal("FORBIDDEN", "Address not allowed")
+    permit_method(caller, method)
+
+
+def permit_method(caller: Caller, method: str) -> None:
     if not may_call(caller.client, method):
         raise Refusal("FORBIDDEN", f"Client not permitted to call {method}")
 
@@ -104,6 +111,7 @@ def choose(trail: Trail, wanted: Wanted, request: ChatRequest | EmbedRequest, ca
     """Raises `RoutingError`."""
     assert trail.caller is not None, "permit comes before choose"
     client = trail.caller.client
+    trail.stage = "routing"
     ask = Ask(
         capability=capability,
         request=request,
@@ -112,25 +120,57 @@ def choose(trail: Trail, wanted: Wanted, request: ChatRequest | EmbedRequest, ca
         allowed_providers=client.allowed_providers,
         allowed_models=client.allowed_models,
     )
-    return plan(ask, trail.runtime.catalog, trail.gateway.observations.providers)
+    gateway = trail.gateway
+    trail.choice = gateway.choices.choose(ask, trail.runtime.catalog, gateway.observations.providers)
+    planned, trail.unable = able(ask, trail.choice.require())
+    return planned
 
 
 def reserve(trail: Trail) -> None:
-    """Counts the call against its client's limit. Raises `Refusal`."""
+    """Counts the call against its client's limits. Raises `Refusal`."""
     assert trail.caller is not None, "permit comes before reserve"
+    trail.stage = "limits"
     client = trail.caller.client
-    limit = client.rate_limit if client.rate_limit is not None else trail.runtime.policy.rate_limit
-    reservation: Reservation | None = trail.gateway.limiter.reserve(client.tool_id, limit)
-    trail.reservation = reservation
-    if reservation is not None and not reservation.granted:
-        raise Refusal(
-            "RATE_LIMIT", "Too many requests; slow down.", retry_after_ms=reservation.retry_after_ms
-        )
+    if client.max_concurrency is not None:
+        trail.entered = trail.gateway.concurrency.enter(client.tool_id, client.max_concurrency)
+        trail.concurrency = ConcurrencyState(most=client.max_concurrency, granted=trail.entered)
+        if not trail.entered:
+            raise Refusal("RATE_LIMIT", TOO_MANY, reason="TOO_MANY_AT_ONCE")
+    trail.limit = limit_of(trail, client)
+    trail.reservation = trail.gateway.limiter.reserve(client.tool_id, trail.limit)
+    require_granted(trail.reservation)
+
+
+def look_at_limits(trail: Trail) -> None:
+    """What `reserve` would say now; nothing is counted. Raises `Refusal`."""
+    assert trail.caller is not None, "permit comes before the limits"
+    trail.stage = "limits"
+    client = trail.caller.client
+    if client.max_concurrency is not None:
+        free = trail.gateway.concurrency.running(client.tool_id) < client.max_concurrency
+        trail.concurrency = ConcurrencyState(most=client.max_concurrency, granted=free)
+        if not free:
+            raise Refusal("RATE_LIMIT", TOO_MANY, reason="TOO_MANY_AT_ONCE")
+    trail.limit = limit_of(trail, client)
+    trail.reservation = trail.gateway.limiter.peek(client.tool_id, trail.limit)
+    require_granted(trail.reservation)
+
+
+def limit_of(trail: Trail, client: Client) -> RateLimit | None:
+    """A client's own limit replaces the default, also when that is off."""
+    return client.rate_limit if client.rate_limit is not None else trail.runtime.policy.rate_limit
+
+
+def require_granted(reserved: Reservation | None) -> None:
+    if reserved is not None and not reserved.granted:
+        raise Refusal("RATE_LIMIT", TOO_MANY, retry_after_ms=reserved.retry_after_ms)
 
 
 def record_intent(trail: Trail) -> None:
     """From here on the call cannot vanish. Raises `JournalError`; then no provider is called."""
+    trail.stage = "record"
     trail.gateway.journal.intent(trail.intent())
+    trail.stage = "attempts"
 
 
 def _note(trail: Trail, event: Event) -> None:

@@ -9,10 +9,11 @@ from ipaddress import IPv4Network, IPv6Network
 import msgspec
 
 from clients.directory import Directory
-from clients.limits import FailureGuard, Limiter
+from clients.limits import Concurrency, FailureGuard, Limiter
 from clients.types import RateLimit
 from providers.attempt import Caller as ProviderCaller
 from providers.catalog import Catalog, Observation
+from providers.decision import Choices
 from telemetry.health import Component
 from telemetry.journal import Journal
 from telemetry.logs import JsonLog
@@ -73,6 +74,8 @@ class Gateway:
         self.metrics = metrics
         self.log = log
         self.limiter = Limiter()
+        self.concurrency = Concurrency()
+        self.choices = Choices()
         self.failures = FailureGuard()
         self.running: set[asyncio.Task[object]] = set()
         self.draining = False

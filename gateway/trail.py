@@ -6,11 +6,13 @@ from typing import Any
 import msgspec
 
 from clients.limits import Reservation
-from clients.types import Caller
+from clients.types import Caller, RateLimit
+from gateway.decided import ConcurrencyState, Decided, rate_state, routing_of
 from gateway.errors import Problem, problem_for
 from gateway.runtime import Gateway, new_call_id
 from gateway.sanitise import Sanitised
 from providers.attempt import Run
+from providers.decision import Choice
 from providers.routing import Plan
 from providers.types import UNREPORTED, FinishReason, Target, Usage
 from telemetry.logs import describe
@@ -38,23 +40,31 @@ class Trail:
         "bytes_in",
         "call_id",
         "caller",
+        "choice",
         "claimed_tool",
         "closed",
+        "concurrency",
+        "entered",
         "finish_reason",
         "first_event_ms",
         "gateway",
+        "limit",
         "method",
+        "outcome",
         "peer",
         "provider_trace_id",
+        "refusal",
         "request_id",
         "reservation",
         "run",
         "runtime",
         "sanitised",
+        "stage",
         "started",
         "started_at",
         "strategy",
         "target",
+        "unable",
         "usage",
     )
 
@@ -69,7 +79,13 @@ class Trail:
         self.request_id = ""
         self.claimed_tool = ""
         self.caller: Caller | None = None
+        self.stage = "permission"
+        self.choice: Choice | None = None
+        self.unable: dict[str, str] = {}
+        self.limit: RateLimit | None = None
         self.reservation: Reservation | None = None
+        self.concurrency: ConcurrencyState | None = None
+        self.entered = False
         self.run = Run(retry_attempts=self.runtime.policy.retry_attempts, started=self.started)
         self.target: Target | None = None
         self.strategy = ""
@@ -80,6 +96,8 @@ class Trail:
         self.sanitised: dict[str, int] = {}
         self.bytes_in = 0
         self.closed = False
+        self.outcome = ""
+        self.refusal: Problem | None = None
 
     @property
     def trace_id(self) -> str:
@@ -147,7 +165,11 @@ class Trail:
         if self.closed:
             return
         self.closed = True
-        outcome = outcome or (problem.code if problem else "ok")
+        if self.entered:
+            assert self.caller is not None, "only identified calls enter"
+            self.gateway.concurrency.leave(self.caller.client.tool_id)
+        self.outcome = outcome = outcome or (problem.code if problem else "ok")
+        self.refusal = problem
         duration = self.elapsed_ms()
         attempts = self.run.attempts
         if self.caller is None:
@@ -194,6 +216,18 @@ class Trail:
             bytes_out=bytes_out,
             sanitised=self.sanitised,
             config_version=self.runtime.version,
+            decision=msgspec.Raw(_encode(self.decided(outcome))),
+        )
+
+    def decided(self, outcome: str) -> Decided:
+        """Why the call went where it went, or where it was refused."""
+        assert self.caller is not None, "only identified calls are decided about"
+        return Decided(
+            stage=msgspec.UNSET if outcome == "ok" else self.stage,
+            routing=routing_of(self.choice),
+            unable=self.unable or msgspec.UNSET,
+            rate=rate_state(self.caller.client, self.limit, self.reservation) or msgspec.UNSET,
+            concurrency=self.concurrency or msgspec.UNSET,
         )
 
     def _log(self, outcome: str, problem: Problem | None, duration_ms: float) -> None:
@@ -229,11 +263,11 @@ class Trail:
         }
         if problem is not None:
             metadata |= {"code": outcome, "reason": problem.reason, "retryAfterMs": problem.retry_after_ms}
+        if outcome == "RATE_LIMIT" and not attempts:
+            metadata["tokenHash"] = caller.token_hash
         if self.reservation is not None:
             metadata["rateLimit"] = {
                 "limit": self.reservation.limit,
                 "remaining": self.reservation.remaining,
             }
-            if not self.reservation.granted:
-                metadata["tokenHash"] = caller.token_hash
         return metadata

@@ -1,7 +1,7 @@
 """Which provider answers a call: a pure choice over the catalogue, tested with literals (contract §2)."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,6 +23,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     allowed_providers: frozenset[str] | None = None
     allowed_models: frozenset[str] | None = None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """All of it that decides about the shortlist."""
+        return (self.capability, self.provider, self.model, self.allowed_providers, self.allowed_models)
 
     def may_use(self, provider: Provider) -> bool:
         return self.allowed_providers is None or provider.name in self.allowed_providers
@@ -52,6 +57,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(ask: Ask, catalog: Catalog, seen: Observations) -> Plan:
     """Raises `RoutingError` with the contract's code and reason when nobody may or can answer."""
+    return able(ask, shortlist(ask, catalog, seen))[0]
+
+
+def shortlist(ask: Ask, catalog: Catalog, seen: Observations) -> Plan:
+    """The plan before the request's own fields are looked at: the same for every request that asks alike."""
     if ask.provider is not None:
         provider = _require_provider(ask, catalog, ask.provider)
         model = ask.model if ask.model is not None else model_for(provider, ask.capability)
@@ -60,22 +70,49 @@ def plan(ask: Ask, catalog: Catalog, seen: Observations) -> Plan:
         return _by_model(ask, ask.model, catalog, seen)
     ranked = _ranked(ask, catalog, seen)
     targets = [Target(provider=p, model=model_for(p, ask.capability)) for p in ranked]
-    allowed = [target for target in targets if ask.may_ask_for(target.model)]
+    allowed = tuple(target for target in targets if ask.may_ask_for(target.model))
     if not allowed:
         raise _no_provider()
-    return Plan(capability=ask.capability, targets=_able(ask, allowed), pinned=False, named=False)
+    return Plan(capability=ask.capability, targets=allowed, pinned=False, named=False)
+
+
+def able(ask: Ask, listed: Plan) -> tuple[Plan, dict[str, str]]:
+    """Without those whose kind cannot honour a field of the request, who are returned with that field.
+
+    Raises `RoutingError` only when none can.
+    """
+    blamed: dict[str, str] = {}
+    for target in listed.targets:
+        field = ADAPTERS[target.provider.kind].unsupported(ask.request)
+        if field is not None:
+            blamed[target.provider.name] = field
+    if not blamed:
+        return listed, blamed
+    left = tuple(target for target in listed.targets if target.provider.name not in blamed)
+    if not left:
+        field = next(iter(blamed.values()))
+        raise RoutingError(
+            "BAD_REQUEST", "CAPABILITY_UNSUPPORTED", f"The provider cannot honour `{field}` as given", field
+        )
+    return msgspec.structs.replace(listed, targets=left), blamed
+
+
+def exclusion(ask: Ask, provider: Provider) -> str | None:
+    """What keeps a provider from being a candidate, the most deliberate reason first; None when nothing does."""
+    if not provider.enabled:
+        return "DISABLED"
+    if not ask.may_use(provider):
+        return "NOT_ALLOWED"
+    if ask.capability not in provider.capabilities:
+        return "CAPABILITY_NOT_DECLARED"
+    if provider.kind not in ADAPTERS:
+        return "KIND_UNKNOWN"
+    return "CREDENTIAL_MISSING" if provider.credential_missing is not None else None
 
 
 def candidates(ask: Ask, catalog: Catalog) -> list[Provider]:
     """Enabled providers that declare the capability, have their credential, and are the client's to use."""
-    return [
-        provider
-        for provider in catalog.enabled()
-        if ask.capability in provider.capabilities
-        and provider.credential_missing is None
-        and provider.kind in ADAPTERS
-        and ask.may_use(provider)
-    ]
+    return [provider for provider in catalog.providers.values() if exclusion(ask, provider) is None]
 
 
 def _ranked(ask: Ask, catalog: Catalog, seen: Observations) -> list[Provider]:
@@ -117,13 +154,9 @@ def _by_model(ask: Ask, model: str, catalog: Catalog, seen: Observations) -> Pla
         raise _no_provider()
     offering = [provider for provider in ranked if model in models_of(provider, seen.get(provider.name))]
     if offering and ask.may_ask_for(model):
-        targets = [Target(provider=provider, model=model) for provider in offering]
+        targets = tuple(Target(provider=provider, model=model) for provider in offering)
         return Plan(
-            capability=ask.capability,
-            targets=_able(ask, targets),
-            pinned=False,
-            named=True,
-            models_by_default=False,
+            capability=ask.capability, targets=targets, pinned=False, named=True, models_by_default=False
         )
     name, slash, real = model.partition("/")
     if (
@@ -140,9 +173,9 @@ def _by_model(ask: Ask, model: str, catalog: Catalog, seen: Observations) -> Pla
 def _pinned(ask: Ask, provider: Provider, model: str, *, by_default: bool) -> Plan:
     if not ask.may_ask_for(model):
         raise _unknown_model()
-    targets = _able(ask, [Target(provider=provider, model=model)])
+    target = Target(provider=provider, model=model)
     return Plan(
-        capability=ask.capability, targets=targets, pinned=True, named=True, models_by_default=by_default
+        capability=ask.capability, targets=(target,), pinned=True, named=True, models_by_default=by_default
     )
 
 
@@ -162,26 +195,6 @@ def _require_provider(ask: Ask, catalog: Catalog, name: str) -> Provider:
     if provider.credential_missing is not None:
         raise RoutingError("CONFIG", "CREDENTIAL_MISSING", "Provider configuration error.")
     return provider
-
-
-def _able(ask: Ask, targets: list[Target]) -> tuple[Target, ...]:
-    """Without those whose kind cannot honour a field of the request; refused only when none can."""
-    blamed: str | None = None
-    able = []
-    for target in targets:
-        field = ADAPTERS[target.provider.kind].unsupported(ask.request)
-        if field is None:
-            able.append(target)
-        elif blamed is None:
-            blamed = field
-    if not able:
-        raise RoutingError(
-            "BAD_REQUEST",
-            "CAPABILITY_UNSUPPORTED",
-            f"The provider cannot honour `{blamed}` as given",
-            blamed,
-        )
-    return tuple(able)
 
 
 def _no_provider() -> RoutingError:

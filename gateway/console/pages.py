@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 
+from gateway.console.playground import playground, ticket
 from gateway.console.tables import tables
 
 
@@ -25,4 +26,9 @@ class Page(NamedTuple):
         return not self.permission or request.user.has_perm(self.permission)  # type: ignore[union-attr]
 
 
-PAGES: tuple[Page, ...] = (Page("tables/", "tables", "All tables", "", tables),)
+PAGES: tuple[Page, ...] = (
+    # Who calls as a client could as well give it a token: the same right is needed.
+    Page("playground/", "playground", "Playground", "clients.change_client", playground),
+    Page("playground/ticket/", "playground_ticket", "", "clients.change_client", ticket),
+    Page("tables/", "tables", "All tables", "", tables),
+)

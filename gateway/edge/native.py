@@ -88,7 +88,7 @@ _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
 
 def decode(trail: Trail, kind: type[Body], raw: bytes) -> Body:
     """Raises `Refusal` with the contract's reason. Notes on the trail who the request says it is."""
-    trail.bytes_in = len(raw)
+    trail.stage, trail.bytes_in = "body", len(raw)
     require_json(raw)
     try:
         body: Body = _DECODERS[kind].decode(raw)

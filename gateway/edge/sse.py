@@ -170,10 +170,14 @@ class StreamedAnswer:
             usage=native.encode_usage(trail.usage),
             provider_info=native.encode_provider(trail, "chatStream", finish),
         )
-        tail = frame(native.CompletionFrame(payload=payload, trace_id=trail.trace_id)) + DONE
-        trail.close(status=200, bytes_out=self._bytes_out + len(tail))
+        tail = frame(native.CompletionFrame(payload=payload, trace_id=trail.trace_id))
+        trail.close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
         self._stop_beating()
-        await self._send(tail, more=False)
+        await self._send(tail + self._end_of_stream(), more=False)
+
+    def _end_of_stream(self) -> bytes:
+        """What closes a stream whose outcome is on record."""
+        return DONE
 
     async def fail(self, error: Exception) -> None:
         """An ordinary answer while the status is open, else one error frame and the end."""
@@ -199,7 +203,7 @@ class StreamedAnswer:
         if self._started:
             told = problem.body(trail.call_id)
             shown = {key: told[key] for key in ("error", "message", "retryAfterMs", "traceId") if key in told}
-            await self._send(frame(shown) + DONE, more=False)
+            await self._send(frame(shown) + self._end_of_stream(), more=False)
         else:
             await self._consumer.send_response(
                 problem.status,

@@ -44,9 +44,14 @@ class Terminal:
         self.seen += fresh
 
     def type(self, prompt: str, *keys: str) -> None:
-        """Each of `keys` once the prompt stands there anew."""
+        """Each of `keys` once the prompt stands there anew and the process waits for it: before that, Ctrl+C
+        would come to nothing until the next key."""
+        state = Path(f"/proc/{self.process.pid}/stat")
         for key in keys:
             self.wait_for(prompt)
+            until = time.monotonic() + 5
+            while state.read_text().rpartition(") ")[2][0] != "S" and time.monotonic() < until:
+                time.sleep(0.005)
             os.write(self.fd, key.encode())
 
 

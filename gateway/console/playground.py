@@ -1,0 +1,58 @@
+"""The playground: try a call as one of the clients, and see what was decided on the way.
+
+The page only writes the request; `gateway/edge/playground.py` makes the call, in the event loop where calls
+are made. What connects the two is a ticket: Django knows who is logged in and signs it for a minute.
+"""
+
+from django.contrib import admin
+from django.core import signing
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from gateway import live
+from gateway.console import reasons
+from gateway.edge.playground import PATH, TICKET_SALT
+from gateway.runtime import Gateway
+from providers.catalog import models_of
+from providers.types import CAPABILITIES
+
+MAX_SHOWN_MODELS = 500
+
+
+@require_safe
+def playground(request: HttpRequest) -> HttpResponse:
+    gateway = live.current()
+    context = admin.site.each_context(request) | {"title": "Playground", "running": gateway is not None}
+    if gateway is not None:
+        context |= _choices(gateway) | {
+            "facts": {
+                "call": f"/{PATH}",
+                "ticket": reverse("admin:playground_ticket"),
+                "record": reverse("admin:telemetry_requestlog_changelist"),
+                "words": reasons.words(),
+            }
+        }
+    return render(request, "admin/console/playground.html", context)
+
+
+@never_cache
+@require_POST
+def ticket(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(
+        {"ticket": signing.TimestampSigner(salt=TICKET_SALT).sign(request.user.get_username())}
+    )
+
+
+def _choices(gateway: Gateway) -> dict[str, object]:
+    catalog, seen = gateway.runtime.catalog, gateway.observations.providers
+    providers = catalog.enabled()
+    models = dict.fromkeys(model for p in providers for model in models_of(p, seen.get(p.name)))
+    return {
+        "clients": list(gateway.runtime.directory.clients.values()),
+        "methods": CAPABILITIES,
+        "providers": [provider.name for provider in providers],
+        "models": [*catalog.aliases, *models][:MAX_SHOWN_MODELS],
+    }

@@ -1,0 +1,43 @@
+"""What the codes in a decision mean, in words for people. One place for the playground, the record and the pages that explain."""
+
+from providers.decision import Rule
+
+EXCLUDED: dict[str, str] = {
+    "DISABLED": "it is disabled",
+    "NOT_ALLOWED": "this client may not use it",
+    "CAPABILITY_NOT_DECLARED": "it does not declare this capability",
+    "KIND_UNKNOWN": "its kind is not known here",
+    "CREDENTIAL_MISSING": "its credential is not set",
+    "MODEL_NOT_OFFERED": "it does not offer the model",
+    "MODEL_NOT_ALLOWED": "this client may not use the model",
+}
+STAGE: dict[str, str] = {
+    "permission": "Refused before the request was read: this client may not make such a call.",
+    "body": "Refused because the request is not valid. No provider was asked.",
+    "routing": "Refused because no provider can take the call. None was asked.",
+    "limits": "Refused because a limit of the client is reached. No provider was asked.",
+    "record": "Refused because the call could not be recorded. No provider was asked.",
+    "attempts": "It was passed on, and every attempt failed or it ended early.",
+}
+RULE: dict[Rule, str] = {
+    "rank": "Nobody was named: the highest score wins, plus 50 where the capability has a default model; failed "
+    "providers come last.",
+    "model": "A model was named: providers that offer it, by score.",
+    "provider": "One provider was named, directly or through an alias: it alone is asked.",
+}
+HEALTH: dict[str, str] = {
+    "ok": "ok",
+    "degraded": "degraded",
+    "failed": "failed",
+    "unknown": "not looked at yet",
+}
+
+
+def words() -> dict[str, dict[str, str]]:
+    """For scripts."""
+    return {
+        "excluded": EXCLUDED,
+        "stage": STAGE,
+        "rule": {str(key): text for key, text in RULE.items()},
+        "health": HEALTH,
+    }

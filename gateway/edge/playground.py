@@ -1,0 +1,218 @@
+"""The playground's calls: an operator calls as one of the clients, through the same pipeline as any call.
+
+One route, one answer: server-sent events with what the client would have got, then the decision trace. With
+`send` false nothing is counted, recorded or sent; the trace alone tells what would happen. Who may do so
+was decided by Django when it signed the ticket (`gateway/console/playground.py`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+from django.core import signing
+
+from clients.types import Caller, Client
+from gateway import pipeline
+from gateway.decided import Decided
+from gateway.edge import native
+from gateway.edge.front import PEER, TRAIL, Front, require_media_type
+from gateway.edge.respond import Receive, Scope, Send, send_problem
+from gateway.edge.sse import DONE, ChatStreamConsumer, StreamedAnswer, frame
+from gateway.errors import Problem, Refusal, problem_for
+from gateway.trail import Trail
+from providers.attempt import Attempt
+from providers.routing import Plan
+from providers.types import ChatRequest
+
+PATH = "admin/playground/call"
+TICKET_SALT = "gateway.playground"
+TICKET_S = 60
+TOKEN_PREFIX = "playground:"  # noqa: S105 - stands in the record where other calls have a token's id
+Method = Literal["chat", "chatStream", "embed"]
+
+
+class Play(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What the page sends. `body`: the request exactly as the client would send it."""
+
+    ticket: str
+    tool_id: str
+    method: Method
+    body: msgspec.Raw
+    send: bool = True
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was decided and done. `outcome`: as on record, or what it would be when nothing was sent."""
+
+    type: str = "trace"
+    call_id: str
+    recorded: bool
+    outcome: str
+    decided: Decided
+    attempts: tuple[Attempt, ...] = ()
+    first_event_ms: int | None = None
+    duration_ms: int
+    problem: dict[str, Any] | None = None
+
+
+_decode = msgspec.json.Decoder(Play).decode
+
+
+class Playground:
+    """The route. Gives the call its `Trail`; everything of a gateway's call begins with one."""
+
+    def __init__(self, front: Front) -> None:
+        self._front, self._consumer = front, PlaygroundConsumer.as_asgi()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gateway = self._front.gateway
+        assert gateway is not None, "the front answers by itself until there is one"
+        trail = scope[TRAIL] = Trail(gateway, scope[PEER])
+        try:
+            if scope["method"] != "POST":
+                raise Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"allow", b"POST"),))
+            headers = dict(scope["headers"])
+            require_media_type(headers.get(b"content-type", b""), headers.get(b"content-encoding", b""))
+        except Refusal as refusal:
+            await send_problem(send, problem_for(refusal), trail.call_id)
+            return
+        await self._consumer(scope, receive, send)
+
+
+class PlaygroundConsumer(ChatStreamConsumer):
+    async def _run(self, trail: Trail, body: bytes) -> None:
+        try:
+            play = read(body)
+            client = require_client(trail, play)
+        except Refusal as refusal:
+            await self._refuse(trail, problem_for(refusal))
+            return
+        trail.method = play.method
+        trail.caller = Caller(client=client, token_id=acting_as(play), token_hash="")
+        task = asyncio.current_task()
+        assert task is not None, "runs as a task of its own"
+        trail.gateway.running.add(task)
+        answer = PlayedAnswer(trail, self, play)
+        try:
+            await answer.play(self.scope)
+        except asyncio.CancelledError:
+            await answer.cut()
+        except Exception as error:  # the outermost edge of a call
+            await answer.fail(error)
+        finally:
+            trail.gateway.running.discard(task)
+
+
+def read(body: bytes) -> Play:
+    """Raises `Refusal` for a body of another shape, or without a valid ticket."""
+    try:
+        play = _decode(body)
+        signing.TimestampSigner(salt=TICKET_SALT).unsign(play.ticket, max_age=TICKET_S)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refusal("BAD_REQUEST", "The request is not valid", reason="VALIDATION_FAILED") from None
+    except signing.BadSignature:
+        raise Refusal("FORBIDDEN", "The page is too old; reload it", reason="TICKET") from None
+    return play
+
+
+def require_client(trail: Trail, play: Play) -> Client:
+    client = trail.runtime.directory.clients.get(play.tool_id)
+    if client is None:
+        raise Refusal("NOT_FOUND", "There is no such client", reason="UNKNOWN_CLIENT")
+    return client
+
+
+def acting_as(play: Play) -> str:
+    user = play.ticket.rsplit(":", 2)[0]
+    return f"{TOKEN_PREFIX}{user}"[:64]
+
+
+class PlayedAnswer(StreamedAnswer):
+    """The answer to the page: begun at once, because every error is part of what the page shows."""
+
+    def __init__(self, trail: Trail, consumer: Any, play: Play) -> None:
+        super().__init__(trail, consumer)
+        self._play = play
+
+    async def play(self, scope: Scope) -> None:
+        body = bytes(self._play.body)
+        try:
+            await self._start()
+            if not self._play.send:
+                await self._simulate(body)
+            elif self._play.method == "chatStream":
+                await self.run(body, scope)
+            else:
+                await self._whole(body)
+        finally:
+            self._stop_beating()
+
+    def _admit(self, body: bytes, scope: Any) -> tuple[ChatRequest, Plan]:
+        self._permit()
+        decoded = native.decode(self._trail, native.ChatBody, body)
+        request = decoded.request()
+        return request, pipeline.admit_stream(self._trail, decoded, request)
+
+    def _permit(self) -> None:
+        """Without the client's networks: they are about where it calls from, not about an operator."""
+        caller = self._trail.caller
+        assert caller is not None, "set before the answer is begun"
+        if not caller.client.enabled:
+            raise Refusal("FORBIDDEN", "Unknown client token", reason="CLIENT_DISABLED")
+        pipeline.permit_method(caller, self._play.method)
+
+    async def _whole(self, body: bytes) -> None:
+        """Chat and embeddings: one frame with status and body as the client would get them."""
+        trail = self._trail
+        ask: Callable[[bytes], Awaitable[Any]] = self._chat if self._play.method == "chat" else self._embed
+        try:
+            self._permit()
+            content, problem = await ask(body), None
+        except Exception as error:  # what the client would be told
+            problem = trail.problem(error)
+            content = problem.body(trail.call_id)
+        told = frame({"type": "answer", "status": problem.status if problem else 200, "body": content})
+        trail.close(status=problem.status if problem else 200, bytes_out=len(told), problem=problem)
+        await self._send(told + self._end_of_stream(), more=False)
+
+    async def _chat(self, body: bytes) -> native.ChatAnswer:
+        decoded = native.decode(self._trail, native.ChatBody, body)
+        return native.chat_answer(self._trail, await pipeline.chat(self._trail, decoded, decoded.request()))
+
+    async def _embed(self, body: bytes) -> native.EmbedAnswer:
+        decoded = native.decode(self._trail, native.EmbedBody, body)
+        return native.embed_answer(self._trail, await pipeline.embed(self._trail, decoded, decoded.request()))
+
+    async def _simulate(self, body: bytes) -> None:
+        trail = self._trail
+        problem: Problem | None = None
+        try:
+            self._permit()
+            kind: type[native.ChatBody] | type[native.EmbedBody]
+            kind = native.EmbedBody if self._play.method == "embed" else native.ChatBody
+            decoded = native.decode(trail, kind, body)
+            pipeline.choose(trail, decoded, decoded.request(), self._play.method)
+            pipeline.look_at_limits(trail)
+        except Exception as error:  # what the client would be told
+            problem = trail.problem(error)
+        trail.outcome, trail.refusal = problem.code if problem else "ok", problem
+        await self._send(self._trace(recorded=False) + DONE, more=False)
+
+    def _end_of_stream(self) -> bytes:
+        return self._trace(recorded=True) + DONE
+
+    def _trace(self, *, recorded: bool) -> bytes:
+        trail = self._trail
+        return frame(
+            Trace(
+                call_id=trail.call_id,
+                recorded=recorded,
+                outcome=trail.outcome,
+                decided=trail.decided(trail.outcome),
+                attempts=tuple(trail.run.attempts),
+                first_event_ms=trail.first_event_ms,
+                duration_ms=round(trail.elapsed_ms()),
+                problem=trail.refusal.body(trail.call_id) if trail.refusal else None,
+            )
+        )

@@ -1,0 +1,74 @@
+"""The page of one call reads as a story: who asked, what happened, what was decided and why."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client as Browser
+
+from telemetry.models import RequestLog
+
+pytestmark = pytest.mark.django_db
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _static_files() -> None:
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def page_of(**columns: Any) -> str:
+    facts: dict[str, Any] = {
+        "call_id": uuid.uuid4(), "tool_id": "bob", "token_id": "T1", "method": "chat", "peer": "127.0.0.1",
+        "outcome": "ok", "status": 200, "started_at": AT, "duration_ms": 12,
+    }  # fmt: skip
+    row = RequestLog.objects.create(**(facts | columns))
+    browser = Browser()
+    browser.force_login(User.objects.create_superuser("olga", "", "olga's password 1"))
+    answer = browser.get(f"/admin/telemetry/requestlog/{row.pk}/change/")
+    assert answer.status_code == 200
+    return " ".join(answer.content.decode().split())
+
+
+def test_a_call_that_fell_back_tells_candidates_attempts_and_limits() -> None:
+    considered = [
+        {"provider": "gpu", "model": "m", "score": 90, "bonus": 50, "health": "ok"},
+        {"provider": "cpu", "model": "m"},
+        {"provider": "off", "model": "m", "excluded": "DISABLED"},
+        {"provider": "picky", "model": "m", "score": 1},
+    ]
+    rate = {"maxRequests": 5, "intervalMs": 1000, "remaining": 3, "granted": True, "own": False}
+    page = page_of(
+        decision={
+            "routing": {"rule": "rank", "considered": considered, "more": 2},
+            "unable": {"picky": "toolChoice"},
+            "rate": rate,
+        },
+        attempts=[
+            {"provider": "gpu", "model": "m", "durationMs": 7, "classification": "TEMPORARY", "status": 503},
+            {"provider": "cpu", "model": "m", "durationMs": 5},
+        ],
+        provider="cpu", model="m", strategy="fallback",
+    )  # fmt: skip
+    for told in (
+        "First choice", "Choice 2", "Left out: it is disabled", "its kind cannot do “toolChoice”", "And 2 more.",
+        "5 calls in any 1000 ms (the default); 3 left", "TEMPORARY, status 503", "answered", "(fallback)",
+    ):  # fmt: skip
+        assert told in page
+
+
+def test_a_refused_call_tells_where_it_was_refused() -> None:
+    page = page_of(
+        outcome="FORBIDDEN", status=403, decision={"stage": "permission"}, claimed_tool="<b>eve</b>"
+    )
+    assert "this client may not make such a call" in page
+    assert "It never came to a choice between providers." in page
+    assert "No provider was asked." in page
+    assert "&lt;b&gt;eve&lt;/b&gt;" in page
+
+
+def test_a_call_of_before_decisions_were_kept_still_has_its_page() -> None:
+    assert "It never came to a choice" in page_of(decision={})

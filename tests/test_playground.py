@@ -1,0 +1,156 @@
+"""The playground: who may use it, what it does to limits and record, and a person using it in a real browser."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import RunningGateway, chat_body, parse_frames, provider_entry, registry, running_gateway
+from django.core import signing
+from fake_provider import FakeProvider
+from playwright.sync_api import Page
+from test_browser import complaints, gateway, log_in, page  # noqa: F401 - fixtures
+
+from gateway.edge.playground import TICKET_SALT
+
+LIMITED = {
+    "toolId": "dora",
+    "token": "dora-token",
+    "allowedMethods": ["chat"],
+    "rateLimit": {"maxRequests": 2, "intervalMs": 60_000},
+}
+
+
+def ticket(user: str = "ada") -> str:
+    return signing.TimestampSigner(salt=TICKET_SALT).sign(user)
+
+
+def play(
+    running: RunningGateway, method: str, body: Any, *, tool: str = "bob", **more: Any
+) -> httpx.Response:
+    sent = {"ticket": ticket(), "toolId": tool, "method": method, "body": body} | more
+    return running.client.post("/admin/playground/call", json=sent)
+
+
+def frames(answer: httpx.Response) -> list[Any]:
+    assert answer.headers["content-type"] == "text/event-stream", answer.text
+    told = parse_frames(answer.content)
+    assert told[-1] == "[DONE]"
+    return told[:-1]
+
+
+def test_a_chat_is_answered_as_the_client_would_get_it_and_is_on_record(shared: RunningGateway) -> None:
+    answer, trace = frames(play(shared, "chat", chat_body("hello")))
+    assert (answer["type"], answer["status"]) == ("answer", 200)
+    assert answer["body"]["message"]["content"] == "echo: hello"
+    assert (trace["outcome"], trace["recorded"], len(trace["attempts"])) == ("ok", True, 1)
+    assert trace["decided"]["routing"]["considered"][0]["provider"] == "lmstudio_fake"
+    (row,) = shared.wait_for_records(1, call_id=trace["callId"])
+    assert (row["tool_id"], row["token_id"], row["outcome"]) == ("bob", "playground:ada", "ok")
+
+
+def test_a_stream_comes_as_the_client_would_get_it_with_the_trace_behind(shared: RunningGateway) -> None:
+    told = frames(play(shared, "chatStream", chat_body("hello")))
+    assert [frame["type"] for frame in told[-2:]] == ["completion", "trace"]
+    assert "".join(f["delta"].get("content", "") for f in told if f["type"] == "delta") == "echo: hello"
+    assert told[-1]["firstEventMs"] is not None
+
+
+def test_embeddings_too(shared: RunningGateway) -> None:
+    body = {"requestId": "e", "callerTool": "bob", "inputs": ["a", "b"]}
+    answer, trace = frames(play(shared, "embed", body))
+    assert len(answer["body"]["vectors"]) == 2
+    assert trace["outcome"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "code", "stage"),
+    [
+        ("chat", chat_body(colour="red"), "BAD_REQUEST", "body"),
+        ("chatStream", chat_body(provider="nobody"), "NOT_FOUND", "routing"),
+        ("chat", chat_body(provider="lmstudio_fake", model="status-503"), "TEMPORARY", "attempts"),
+        ("chatStream", chat_body(provider="lmstudio_fake", model="status-400"), "PERMANENT", "attempts"),
+    ],
+)
+def test_what_goes_wrong_is_shown_with_the_place_where_it_went_wrong(
+    shared: RunningGateway, method: str, body: Any, code: str, stage: str
+) -> None:
+    trace = frames(play(shared, method, body))[-1]
+    assert (trace["outcome"], trace["decided"]["stage"]) == (code, stage)
+    assert trace["problem"]["error"] == code
+
+
+def test_why_sends_records_and_counts_nothing(tmp_path: Path, fake: FakeProvider) -> None:
+    with running_gateway(
+        tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}, registry(LIMITED)
+    ) as it:
+        before = len(fake.hits_for("echo"))
+        for _ in range(5):
+            (trace,) = frames(play(it, "chat", chat_body(), tool="dora", send=False))
+            assert (trace["outcome"], trace["recorded"], trace["attempts"]) == ("ok", False, [])
+            assert trace["decided"]["rate"]["remaining"] == 1
+        (denied,) = frames(play(it, "chatStream", chat_body(), tool="dora", send=False))
+        assert (denied["outcome"], denied["decided"]["stage"]) == ("FORBIDDEN", "permission")
+        assert len(fake.hits_for("echo")) == before
+        for _ in range(2):
+            assert frames(play(it, "chat", chat_body(), tool="dora"))[0]["status"] == 200
+        (full,) = frames(play(it, "chat", chat_body(), tool="dora", send=False))
+        assert (full["outcome"], full["decided"]["stage"]) == ("RATE_LIMIT", "limits")
+        assert it.chat(token="dora-token").status_code == 429
+        assert len(it.wait_for_records(3, tool_id="dora")) == 3
+
+
+def test_without_a_fresh_ticket_nobody_plays(shared: RunningGateway) -> None:
+    def answered(given: str, **headers: str) -> tuple[int, str]:
+        sent = {"ticket": given, "toolId": "bob", "method": "chat", "body": chat_body()}
+        answer = shared.client.post("/admin/playground/call", json=sent, headers=headers)
+        return answer.status_code, answer.json().get("reason", "")
+
+    assert answered("") == (403, "TICKET")
+    assert answered(ticket() + "x") == (403, "TICKET")
+    assert answered(signing.TimestampSigner(salt="else").sign("ada")) == (403, "TICKET")
+    assert answered("ada:1:x", **{"X-LLM-Caller-Token": "bob-token"}) == (403, "TICKET")
+    unknown = play(shared, "chat", chat_body(), tool="nobody")
+    assert (unknown.status_code, unknown.json()["reason"]) == (404, "UNKNOWN_CLIENT")
+    assert shared.client.get("/admin/playground/call").status_code == 405
+    form = shared.client.post(
+        "/admin/playground/call", content=json.dumps({}), headers={"Content-Type": "text/plain"}
+    )
+    assert form.status_code == 415
+
+
+def test_leaving_the_page_ends_the_provider_s_work(tmp_path: Path, fake: FakeProvider) -> None:
+    with running_gateway(tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}) as it:
+        body = chat_body(provider="lmstudio_a", model="endless")
+        sent = {"ticket": ticket(), "toolId": "bob", "method": "chatStream", "body": body}
+        with it.client.stream("POST", "/admin/playground/call", json=sent) as answer:
+            call_id = answer.headers["x-llm-caller-call-id"]
+            next(answer.iter_bytes())
+        (row,) = it.wait_for_records(1, call_id=call_id)
+        assert row["outcome"] == "CLIENT_CLOSED"
+
+
+@pytest.mark.browser
+def test_ada_tries_a_call_and_reads_why(page: Page, gateway: RunningGateway) -> None:  # noqa: F811
+    found = complaints(page)
+    log_in(page, gateway)
+    page.goto(f"{gateway.url}/admin/playground/")
+    page.select_option("[name=toolId]", "bob")
+    page.click("[name=why]")
+    page.wait_for_selector("text=This call would be made.")
+    page.fill("[name=text]", "<b>hi</b>")
+    page.click("[name=send]")
+    page.wait_for_selector("text=Answered.")
+    assert page.text_content("#playground-answer") == "echo: <b>hi</b>"
+    assert "First choice" in (page.text_content("#playground-trace") or "")
+    page.select_option("[name=toolId]", "charlie")
+    page.click("[name=send]")
+    page.wait_for_selector("text=Client not permitted to call chatStream")
+    link = page.get_attribute("#playground-trace a", "href")
+    until = time.monotonic() + 5
+    while "FORBIDDEN" not in page.content() and time.monotonic() < until:
+        page.goto(f"{gateway.url}{link}")
+    assert "FORBIDDEN" in page.content()
+    assert found == []
