@@ -60,26 +60,31 @@ async def _ask(provider: Provider) -> tuple[str, ...]:
 
 def _key(draft: Draft, name: str, entry: ProviderEntry) -> Secret | None:
     """None where none is needed. Raises `NoModels` where one is needed and missing."""
-    source, where = next(iter((entry.api_key or {"default": None}).items()))
-    if source == "stored":
-        return draft.keys.get(name) or _stored(name)
-    if source == "file":
-        key, missing = from_file(str(where)), "The credential's file cannot be read or is empty"
-    else:
-        variable = where or ADAPTERS[entry.kind or infer_kind(name)].default_key_env
-        if variable is None:
-            return None
-        key, missing = from_environment(str(variable)), f"The environment variable {variable} is not set"
-    if key is None:
+    key, missing = _find_key(draft, name, entry)
+    if key is None and missing:
         raise NoModels(missing)
+    if key is not None and not (key.reveal().isascii() and key.reveal().isprintable()):
+        # The engine would raise, with the key in the exception.
+        raise NoModels("The credential holds characters that no key has")
     return key
 
 
-def _stored(name: str) -> Secret:
+def _find_key(draft: Draft, name: str, entry: ProviderEntry) -> tuple[Secret | None, str]:
+    """The key, or what to say of its absence."""
+    source, where = next(iter((entry.api_key or {"default": None}).items()))
+    if source == "stored":
+        return draft.keys.get(name) or _stored(name), "No usable credential is stored in the database"
+    if source == "file":
+        return from_file(str(where)), "The credential's file cannot be read or is empty"
+    variable = where or ADAPTERS[entry.kind or infer_kind(name)].default_key_env
+    if variable is None:
+        return None, ""
+    return from_environment(str(variable)), f"The environment variable {variable} is not set"
+
+
+def _stored(name: str) -> Secret | None:
     known = load_catalog(default_timeouts(), KeyRing(settings.ENCRYPTION_KEYS)).providers.get(name)
-    if known is None or known.api_key is None:
-        raise NoModels("No usable credential is stored in the database")
-    return known.api_key
+    return known.api_key if known is not None else None
 
 
 def _words(error: UpstreamError) -> str:

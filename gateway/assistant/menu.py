@@ -55,13 +55,23 @@ class Menu:
         self.code, leaving = LEFT_CLEANLY, False
         while not leaving:
             try:
-                leaving = self.turn()
-            except Back:
-                self.console.say("Back to the menu.")
-            except (EOFError, KeyboardInterrupt):
-                self.console.say()
-                leaving = self.exit()
+                leaving = self.step()
+            except DatabaseError as error:
+                self.console.say(
+                    f"The database does not answer ({type(error).__name__}). Your draft is still here."
+                )
         return self.code
+
+    def step(self) -> bool:
+        """A turn, and what leaving a question means. True when the person leaves."""
+        try:
+            return self.turn()
+        except Back:
+            self.console.say("Back to the menu.")
+            return False
+        except (EOFError, KeyboardInterrupt):
+            self.console.say()
+            return self.exit()
 
     def turn(self) -> bool:
         """One choice. True when the person leaves."""
@@ -186,7 +196,7 @@ class Menu:
             try:
                 written = write_file(name, self.author, reason)
             except (SaveError, OSError) as error:
-                self.console.say(f"{path}: {error}.")
+                self.console.say(f"{settings.CONFIG_DIR}: {error}.")
                 self.console.say(
                     "The database has your changes, the file does not. A backup that was made is still there; leave "
                     f"it. See to the rights and the free space of {settings.CONFIG_DIR}, then save again."

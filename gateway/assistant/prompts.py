@@ -40,17 +40,20 @@ class Console:
 
     def line(self, prompt: str) -> str:
         """Raises `Back`."""
-        typed = self._ask(prompt).strip()
-        if typed == BACK:
-            raise Back
-        return typed
+        return self._line(self._ask, prompt)
 
     def secret(self, prompt: str) -> str:
         """Typed without being shown. Raises `Back`."""
-        typed = self._ask_secret(prompt).strip()
-        if typed == BACK:
-            raise Back
-        return typed
+        return self._line(self._ask_secret, prompt)
+
+    def _line(self, ask: Callable[[str], str], prompt: str) -> str:
+        while True:
+            typed = ask(prompt).strip()
+            if typed == BACK:
+                raise Back
+            if typed.isprintable():
+                return typed
+            self.say("That holds characters that cannot be shown; type it without them.", indent="  ")
 
     def confirm(self, question: str, *, default: bool = False) -> bool:
         while True:

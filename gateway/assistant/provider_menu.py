@@ -84,8 +84,8 @@ class ProviderForm(EntryForm):
             typed = self.console.secret(
                 f"API key, not shown as you type{bracketed('as it is' if there else '')}: "
             )
-            if len(typed) > MAX_KEY:
-                self.console.say(f"A key has at most {MAX_KEY} characters.", indent="  ")
+            if len(typed) > MAX_KEY or not typed.isascii():
+                self.console.say(f"A key has at most {MAX_KEY} characters, all of them ASCII.", indent="  ")
             elif typed:
                 return Secret(typed)
             elif there:

@@ -1,6 +1,7 @@
 """Between the draft and what lasts: the database in one transaction, then the files with their backups (contract §3)."""
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -109,19 +110,21 @@ def edited_by_hand() -> list[str]:
     found = []
     for name in configfile.FILES:
         path = settings.CONFIG_DIR / name
-        drift = configfile.drift(name, path)
-        if drift is not None and drift.file_changed and path.read_bytes() != configfile.render(name):
-            found.append(name)
+        with suppress(OSError):  # a file that cannot be read is told of when it is written
+            drift = configfile.drift(name, path)
+            if drift is not None and drift.file_changed and path.read_bytes() != configfile.render(name):
+                found.append(name)
     return found
 
 
 def write_file(name: str, author: str, reason: str) -> Written:
-    """One of the two files; one that says the same already is left alone. Raises `SaveError` and `OSError`."""
+    """One of the two files; one that says the same already is left alone. Raises `SaveError`."""
     path = settings.CONFIG_DIR / name
     data = configfile.render(name)
-    if path.exists() and path.read_bytes() == data:
-        configfile.note_synced(name, data)
-        return Written([], True)
+    with suppress(OSError):
+        if path.read_bytes() == data:
+            configfile.note_synced(name, data)
+            return Written([], True)
     with attributed(author, reason):
         removed = configfile.export_file(name, settings.CONFIG_DIR)
     return Written([old.name for old in removed], False)

@@ -331,6 +331,25 @@ def test_a_file_changed_by_hand_is_not_replaced_without_a_question(folder: Path)
     assert providers()["lmstudio_gpu"]["defaultModel"] == "m2"
 
 
+def test_a_folder_that_is_none_is_told_and_the_draft_stays(folder: Path) -> None:
+    settings.CONFIG_DIR = folder / PROVIDERS
+    ada = Dialogue(CHANGE, "1", "4", "m2", "", SAVE, "", EXIT, "2")
+    assert ada.run() == 0
+    assert "providers.json could not be read for its backup (Not a directory)" in " ".join(ada.text.split())
+    assert "1 provider(s), 1 client(s); saved in the database, but not in the files" in ada.lines
+
+
+def test_characters_that_cannot_be_shown_and_keys_that_cannot_be_sent_are_asked_for_again() -> None:
+    ada = Dialogue(
+        CHANGE, "1", "4", "a\udc9b", "m\x1b2", "m2", "key", "4", f"{CANARY}é", CANARY, "", EXIT, "2"
+    )
+    assert ada.run() == 0
+    assert ada.lines.count("  That holds characters that cannot be shown; type it without them.") == 2
+    assert "  A key has at most 4096 characters, all of them ASCII." in ada.lines
+    assert "provider lmstudio_gpu: a new key is sealed into the database" not in ada.lines
+    assert CANARY not in ada.text
+
+
 def test_stored_texts_do_not_reach_the_terminal_s_controls() -> None:
     notes = "a\x1b[2Jb\x9bc\u202ed"
     entry = {"toolId": "eve", "allowedMethods": [], "notes": notes}
