@@ -173,6 +173,8 @@ def _store_tokens(row: Client, item: Registered, peppers: Sequence[Pepper], *, m
         kept.append(token.token_id)
     for entry in item.tokens:
         key_id, digest = parse_hash(entry.hash)
+        for renamed in ClientToken.objects.filter(digest=digest).exclude(token_id=entry.id):
+            renamed.delete()  # the same token under the id it had when it was registered at another time
         token = ClientToken.objects.filter(token_id=entry.id).first() or ClientToken(token_id=entry.id)
         token.client, token.key_id, token.digest = row, key_id, digest
         token.expires_at, token.revoked_at = utc(entry.expires_at), utc(entry.revoked_at)

@@ -1,7 +1,18 @@
-from django.contrib import admin
-from django.http import HttpRequest
+from typing import Any
 
+from django.contrib import admin, messages
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import URLPattern, URLResolver, path
+
+from gateway import versions
+from gateway.console.configuration import MAY_CHANGE, MAY_SEE, require, shown
+from gateway.console.plan import propose
+from gateway.difference import Change
 from gateway.models import ConfigChange, ConfigFile, ConfigVersion
+from gateway.reading import Content
+from gateway.rendering import pack, render_all, unpack
 
 
 class KeptByTheProduct(admin.ModelAdmin):
@@ -17,10 +28,94 @@ class KeptByTheProduct(admin.ModelAdmin):
 
 @admin.register(ConfigVersion)
 class ConfigVersionAdmin(KeptByTheProduct):
-    list_display = ("id", "created_at", "author", "reason")
+    list_display = ("version", "created_at", "author", "reason", "entries_changed")
     list_filter = ("author",)
     search_fields = ("author", "reason")
     date_hierarchy = "created_at"
+    # Each row's difference is computed when it is looked at.
+    list_per_page = 20
+    fields = ("created_at", "author", "reason")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigVersion]:
+        later = ConfigVersion.objects.filter(pk__gt=OuterRef("pk")).order_by("pk")
+        # What the next version found is what this one left behind.
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(next_pk=Subquery(later.values("pk")[:1]), left=Subquery(later.values("before")[:1]))
+        )
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        view = self.admin_site.admin_view(self.roll_back)
+        return [
+            path("<path:object_id>/rollback/", view, name="gateway_configversion_rollback"),
+            *super().get_urls(),
+        ]
+
+    @admin.display(description="Version", ordering="pk")
+    def version(self, version: ConfigVersion) -> int:
+        return version.pk
+
+    @admin.display(description="Entries changed")
+    def entries_changed(self, version: ConfigVersion) -> int | None:
+        found = self._changes(version)
+        return None if found is None else sum(map(len, found.values()))
+
+    def _changes(self, version: ConfigVersion) -> dict[str, tuple[Change, ...]] | None:
+        return versions.changes_of(version.before, self._left(version))
+
+    def _left(self, version: Any) -> bytes | None:
+        """Both files as the version left them, packed; None where the version after it kept nothing."""
+        if version.next_pk is None:
+            return pack(render_all())
+        return bytes(version.left) if version.left else None
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(
+            request, {"title": "History of the configuration"} | (extra_context or {})
+        )
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        version = self.get_object(request, object_id)
+        context: dict[str, Any] = {
+            "may_see": request.user.has_perms(MAY_SEE),
+            "may_change": request.user.has_perms(MAY_CHANGE),
+        }
+        if version is not None and self.has_view_permission(request, version):
+            found = self._changes(version)
+            context |= {
+                "kept": found is not None,
+                "difference": shown(found or {}),
+                "is_newest": version.next_pk is None,
+                "may_roll_back": version.next_pk is not None and bool(version.left),
+            }
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Plans the import of what both files said at that version."""
+        require(request, MAY_CHANGE)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        version = self.get_object(request, object_id)
+        if version is None:
+            raise Http404
+        left = self._left(version)
+        if left is None:
+            messages.error(request, f"What the files said at version {version.pk} was not kept.")
+            return redirect("admin:gateway_configversion_change", version.pk)
+        contents = [
+            Content(name, f"{name} at version {version.pk}", text.encode())
+            for name, text in unpack(left).items()
+        ]
+        return propose(request, contents, merge=False, reason=f"roll back to version {version.pk}")
 
 
 @admin.register(ConfigFile)

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
-from gateway.configfile import egress
+from gateway.configfile import drifted, egress
 from gateway.environment import SettingsError
 from gateway.reload import build_policy
 
@@ -38,6 +39,21 @@ def safe_start(app_configs: Any, **_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register(Tags.database)
+def files_and_database(databases: Any = None, **_: Any) -> list[CheckMessage]:
+    """Only where a database is named: `manage.py check --database default`."""
+    if DEFAULT_DB_ALIAS not in (databases or ()):
+        return []
+    try:
+        found = drifted()
+    except DatabaseError:
+        return []  # no tables yet: there is nothing to compare
+    return [
+        Warning(f"{name}: {words}", hint="See Configuration in the admin.", id="llm_caller.W002")
+        for name, words in found.items()
+    ]
 
 
 def is_loopback(host: str) -> bool:

@@ -107,6 +107,14 @@ def sealed_wrongly(keys: KeyRing) -> list[str]:
     return wrong
 
 
+def without_stored_key() -> list[str]:
+    """Names of providers whose key should be stored here and is not."""
+    stored = Provider.objects.filter(
+        credential_source=CredentialSource.STORED, stored_credential__isnull=True
+    )
+    return list(stored.values_list("name", flat=True))
+
+
 def provider_names() -> set[str]:
     return set(Provider.objects.values_list("name", flat=True))
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 
+from gateway.console.configuration import configuration, download, export
+from gateway.console.plan import plan, start
 from gateway.console.playground import playground, ticket
 from gateway.console.tables import tables
 
@@ -26,7 +28,13 @@ class Page(NamedTuple):
         return not self.permission or request.user.has_perm(self.permission)  # type: ignore[union-attr]
 
 
+_SEE, _CHANGE = "gateway.view_configversion", "gateway.add_configversion"
 PAGES: tuple[Page, ...] = (
+    Page("configuration/", "configuration", "Configuration", _SEE, configuration),
+    Page("configuration/download/<str:name>/", "configuration_download", "", _SEE, download),
+    Page("configuration/export/<str:name>/", "configuration_export", "", _CHANGE, export),
+    Page("configuration/import/<str:name>/", "configuration_import", "", _CHANGE, start),
+    Page("configuration/plan/<str:plan_id>/", "configuration_plan", "", _CHANGE, plan),
     # Who calls as a client could as well give it a token: the same right is needed.
     Page("playground/", "playground", "Playground", "clients.change_client", playground),
     Page("playground/ticket/", "playground_ticket", "", "clients.change_client", ticket),

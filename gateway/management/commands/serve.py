@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from gateway.checks import startup_problems
+from gateway.configfile import drifted
 from telemetry.logs import LEVELS, Redactor, RotatingFile, log
 
 
@@ -33,6 +34,7 @@ class Command(BaseCommand):
             drain_s=settings.ENVIRONMENT["LLM_CALLER_DRAIN_S"],
         )
         warn_of_endless_redirects()
+        warn_of_drift()
         spare_the_collector()
         code = server.run()
         log.stop()
@@ -54,6 +56,11 @@ def warn_of_endless_redirects() -> None:
             "LLM_CALLER_PUBLIC_URL is https but LLM_CALLER_TRUSTED_PROXIES names no proxy whose "
             "X-Forwarded-Proto is believed: the admin will redirect to itself"
         )
+
+
+def warn_of_drift() -> None:
+    for name, words in drifted().items():
+        log.warn("Configuration and file differ", metadata={"file": name, "difference": words})
 
 
 def spare_the_collector() -> None:
