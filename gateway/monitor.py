@@ -13,25 +13,13 @@ from providers import observed
 from providers.adapters import ADAPTERS
 from providers.attempt import discover
 from providers.catalog import Observation
+from providers.diagnosis import FAILED, NO_MODELS, PROBE_TIMEOUT_MS, unwell
 from providers.errors import UpstreamError
 from providers.types import CAPABILITIES, Provider
 from telemetry.health import Component, Coverage, Status, timestamp
 
-PROBE_TIMEOUT_MS = 5_000
 FIRST_PAUSE_S = 1.0
 """After a start or a change, what is not well is looked at sooner: it may be starting too. Then twice that, and so on."""
-FAILED: dict[str, str] = {
-    "UPSTREAM_UNREACHABLE": "The provider cannot be reached; is it running, and is its base URL right?",
-    "UPSTREAM_DNS_FAILURE": "The host name of the base URL cannot be resolved",
-    "UPSTREAM_TLS_FAILURE": "The TLS connection failed; is the certificate trusted?",
-    "UPSTREAM_DISCONNECTED": "The provider closed the connection without an answer",
-    "CONNECT_TIMEOUT": "No connection in time",
-    "FIRST_EVENT_TIMEOUT": f"No answer within {PROBE_TIMEOUT_MS // 1000} s",
-    "IDLE_TIMEOUT": f"No complete answer within {PROBE_TIMEOUT_MS // 1000} s",
-    "TOTAL_TIMEOUT": f"No complete answer within {PROBE_TIMEOUT_MS // 1000} s",
-    "EGRESS_REFUSED": "The address is not allowed; see LLM_CALLER_EGRESS_ALLOW",
-    "BASE_URL_INVALID": "The base URL is not valid",
-}
 
 
 class Monitor:
@@ -114,11 +102,11 @@ class Monitor:
                     self._gateway.providers.transport, provider, timeout_ms=PROBE_TIMEOUT_MS
                 )
         except UpstreamError as error:
-            return _unwell(error)
+            return unwell(error)
         except TimeoutError:
             return Observation(status="failed", at=now, detail=FAILED["TOTAL_TIMEOUT"])
         if not models:
-            return Observation(status="degraded", at=now, detail="The provider lists no models")
+            return Observation(status="degraded", at=now, detail=NO_MODELS)
         return Observation(status="ok", at=now, models=models)
 
     def _components(self) -> tuple[Component, ...]:
@@ -160,17 +148,6 @@ class Monitor:
         return Component(
             name="orchestrator", status="degraded" if uncovered else "ok", timestamp=now, details=details
         )
-
-
-def _unwell(error: UpstreamError) -> Observation:
-    now = time.time()
-    if error.status is not None:
-        words = {"AUTH": "refused the credential", "RATE_LIMIT": "limits the rate of requests"}
-        detail = f"The provider {words.get(error.classification, 'answered')} (status {error.status})"
-        return Observation(status="degraded", at=now, detail=detail)
-    if error.reason in FAILED:
-        return Observation(status="failed", at=now, detail=FAILED[error.reason])
-    return Observation(status="degraded", at=now, detail="The list of models could not be read")
 
 
 def _provider(provider: Provider, seen: Observation) -> Component:

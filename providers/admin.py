@@ -1,80 +1,12 @@
-from typing import Any
+"""The smaller tables of providers in the admin; the provider's own pages are in `provider_admin.py`."""
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from providers.forms import CapabilityFormSet, ProviderForm
-from providers.loader import configure_models, credential_name
-from providers.models import FileHeader, ModelAlias, Provider, ProviderCapability, ProviderModel
+from providers.models import FileHeader, ModelAlias, ProviderCapability, ProviderModel
+from providers.provider_admin import ProviderAdmin
 
-SHOWN_MODELS = 50
-
-
-class CapabilityInline(admin.TabularInline):
-    model = ProviderCapability
-    formset = CapabilityFormSet
-    fields = ("capability", "declared", "default_model", "score")
-    extra = 0
-    min_num = 1
-
-
-@admin.register(Provider)
-class ProviderAdmin(admin.ModelAdmin):
-    form = ProviderForm
-    inlines = (CapabilityInline,)
-    readonly_fields = ("discovered_models",)
-    list_display = (
-        "name",
-        "kind",
-        "enabled",
-        "base_url",
-        "capabilities",
-        "credential",
-        "position",
-    )
-    list_editable = ("position",)
-    list_filter = ("enabled", "kind", "capability_rows__capability")
-    search_fields = ("name", "base_url", "default_model", "notes")
-    fieldsets = (
-        (None, {"fields": ("name", "kind", "base_url", "default_model", "enabled", "position")}),
-        ("Models", {"fields": ("configured_models", "discovered_models")}),
-        ("Credential", {"fields": ("credential_source", "credential_name", "new_key")}),
-        (
-            "Timeouts and concurrency",
-            {
-                "classes": ("collapse",),
-                "description": "Empty fields take the defaults of the environment.",
-                "fields": ("connect_ms", "first_event_ms", "idle_ms", "total_ms", "max_concurrency"),
-            },
-        ),
-        ("Notes", {"fields": ("notes",)}),
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
-        return super().get_queryset(request).prefetch_related("capability_rows")
-
-    def save_related(self, request: HttpRequest, form: ProviderForm, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        configure_models(form.instance, form.cleaned_data["configured_models"])
-
-    @admin.display(description="Found by discovery")
-    def discovered_models(self, provider: Provider) -> str:
-        """In words: a provider may list thousands, which no form should carry."""
-        found = provider.model_rows.filter(discovered_at__isnull=False) if provider.pk else None
-        if not found:
-            return "None yet. The running gateway asks every few seconds."
-        names = ", ".join(found.values_list("model_id", flat=True)[:SHOWN_MODELS])
-        more = found.count() - SHOWN_MODELS
-        return f"{names} and {more} more (see Provider models)" if more > 0 else names
-
-    @admin.display(description="Capabilities")
-    def capabilities(self, provider: Provider) -> str:
-        return ", ".join(row.capability for row in provider.capability_rows.all() if row.declared)
-
-    @admin.display(description="Key comes from")
-    def credential(self, provider: Provider) -> str:
-        return credential_name(provider)
+__all__ = ["ProviderAdmin"]
 
 
 @admin.register(ProviderCapability)

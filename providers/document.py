@@ -7,6 +7,7 @@ import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 from msgspec import Meta
 
@@ -81,7 +82,8 @@ def url_problems(url: str) -> list[Problem]:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError:
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
         return [("/baseUrl", "Not a URL")]
     if parts.scheme not in ("http", "https") or not host:
         return [("/baseUrl", "An http:// or https:// URL is needed")]

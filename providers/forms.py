@@ -5,9 +5,11 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from providers.adapters import ADAPTERS
+from providers.arrange import next_position
+from providers.capability_grid import KNOWN_MODELS
+from providers.check import egress_policy
+from providers.credentials import is_sendable
 from providers.document import egress_warning, url_problems
-from providers.egress import EgressPolicy, parse_networks
 from providers.models import PRINTABLE, CredentialSource, Provider
 from providers.secrets import KeyRing
 
@@ -37,7 +39,6 @@ class ProviderForm(forms.ModelForm):
             "base_url",
             "default_model",
             "enabled",
-            "position",
             "credential_source",
             "credential_name",
             "connect_ms",
@@ -47,6 +48,10 @@ class ProviderForm(forms.ModelForm):
             "max_concurrency",
             "notes",
         )
+        widgets = {
+            "default_model": forms.TextInput(attrs={"list": KNOWN_MODELS, "class": "vTextField"}),
+            "notes": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"}),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,11 +68,16 @@ class ProviderForm(forms.ModelForm):
             PRINTABLE(model)
         return models
 
+    def clean_new_key(self) -> str:
+        key: str = self.cleaned_data["new_key"]
+        if not is_sendable(key):
+            raise forms.ValidationError("A key has only letters, digits and signs of the English keyboard.")
+        return key
+
     def clean_base_url(self) -> str:
         url: str = self.cleaned_data["base_url"].strip()
         problems = [message for _, message in url_problems(url)]
-        allowed = EgressPolicy(parse_networks(settings.ENVIRONMENT["LLM_CALLER_EGRESS_ALLOW"]))
-        if not problems and (warning := egress_warning(url, allowed)):
+        if not problems and (warning := egress_warning(url, egress_policy())):
             problems.append(warning)
         if problems:
             raise forms.ValidationError(problems)
@@ -93,6 +103,8 @@ class ProviderForm(forms.ModelForm):
 
     def save(self, commit: bool = True) -> Provider:
         provider: Provider = super().save(commit=False)
+        if not provider.pk:
+            provider.position = next_position()
         key = self.cleaned_data.get("new_key")
         if provider.credential_source != CredentialSource.STORED:
             provider.stored_credential = None
@@ -103,22 +115,3 @@ class ProviderForm(forms.ModelForm):
             provider.save()
             self.save_m2m()
         return provider
-
-
-class CapabilityFormSet(forms.BaseInlineFormSet):
-    """At least one capability, and none that the provider's kind cannot do."""
-
-    def clean(self) -> None:
-        super().clean()
-        kept = [
-            form.cleaned_data
-            for form in self.forms
-            if form.cleaned_data and not form.cleaned_data.get("DELETE")
-        ]
-        declared = [row["capability"] for row in kept if row.get("declared") and row.get("capability")]
-        if not declared:
-            raise forms.ValidationError("Declare at least one capability.")
-        adapter = ADAPTERS.get(self.instance.kind)
-        for name in declared:
-            if adapter is not None and name not in adapter.capabilities:
-                raise forms.ValidationError(f"{adapter.label} has no {name}.")

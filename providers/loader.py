@@ -7,8 +7,9 @@ import msgspec
 from django.db.models import Max
 from django.utils import timezone
 
-from providers.adapters import ADAPTERS, infer_kind
+from providers.adapters import infer_kind
 from providers.catalog import Catalog
+from providers.credentials import open_credential
 from providers.document import ProviderEntry, ProvidersDocument, TimeoutsEntry
 from providers.models import (
     CredentialSource,
@@ -17,15 +18,15 @@ from providers.models import (
     Provider,
     ProviderModel,
 )
-from providers.secrets import KeyRing, SealError, from_environment, from_file
+from providers.secrets import KeyRing, SealError
 from providers.types import Provider as FrozenProvider
-from providers.types import Secret, Timeouts
+from providers.types import Timeouts
 
 
 def load_catalog(defaults: Timeouts, keys: KeyRing) -> Catalog:
     """Four queries, whatever the number of providers. Credentials are opened here, once per version."""
     rows = Provider.objects.prefetch_related("capability_rows", "model_rows")
-    providers = {row.name: _freeze(row, defaults, keys) for row in rows}
+    providers = {row.name: freeze(row, defaults, keys) for row in rows}
     return Catalog(providers=providers, aliases=_aliases())
 
 
@@ -33,9 +34,9 @@ def _aliases() -> dict[str, str]:
     return {alias.name: alias.target for alias in ModelAlias.objects.select_related("provider")}
 
 
-def _freeze(row: Provider, defaults: Timeouts, keys: KeyRing) -> FrozenProvider:
+def freeze(row: Provider, defaults: Timeouts, keys: KeyRing) -> FrozenProvider:
     capabilities = list(row.capability_rows.all())
-    key, missing = _credential(row, keys)
+    key, missing = open_credential(row, keys)
     return FrozenProvider(
         name=row.name,
         kind=row.kind,
@@ -60,37 +61,6 @@ def _freeze(row: Provider, defaults: Timeouts, keys: KeyRing) -> FrozenProvider:
 
 def _number(score: float) -> float:
     return int(score) if score.is_integer() else score
-
-
-def credential_name(row: Provider) -> str:
-    """Where the key comes from, in words for people. Never the key."""
-    if row.credential_source == CredentialSource.STORED:
-        return "stored in the database"
-    if row.credential_source == CredentialSource.FILE:
-        return f"file {row.credential_name}"
-    if row.credential_source == CredentialSource.ENV:
-        return f"environment variable {row.credential_name}"
-    adapter = ADAPTERS.get(row.kind)
-    default = adapter.default_key_env if adapter else None
-    return f"environment variable {default}" if default else "none needed"
-
-
-def _credential(row: Provider, keys: KeyRing) -> tuple[Secret | None, str | None]:
-    """The key, or what to say of its absence."""
-    if row.credential_source == CredentialSource.STORED:
-        try:
-            return keys.open(bytes(row.stored_credential or b""), bound_to=str(row.uid)), None
-        except SealError:
-            return None, "no usable credential is stored in the database"
-    if row.credential_source == CredentialSource.FILE:
-        key = from_file(row.credential_name)
-        return key, None if key else "the credential's file cannot be read or is empty"
-    adapter = ADAPTERS.get(row.kind)
-    name = row.credential_name or (adapter.default_key_env if adapter else None)
-    if name is None:
-        return None, None
-    key = from_environment(name)
-    return key, None if key else f"the environment variable {name} is not set"
 
 
 def sealed_wrongly(keys: KeyRing) -> list[str]:

@@ -48,6 +48,10 @@ class KeyRing:
         except (InvalidTag, ValueError):  # ValueError: cut off before the end of its nonce
             raise SealError("The credential belongs to another row or is damaged") from None
 
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether it was sealed under the newest key; says nothing of whether it opens."""
+        return sealed[1 : 1 + _KEY_ID] == self._newest
+
     def __repr__(self) -> str:
         return f"<KeyRing of {len(self._keys)}>"
 

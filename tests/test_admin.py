@@ -57,7 +57,6 @@ def provider_form(**more: Any) -> dict[str, Any]:
         "base_url": "http://localhost:1234/v1",
         "default_model": "m",
         "enabled": "on",
-        "position": 0,
         "credential_source": "default",
     }
     return provider | rows | more
@@ -133,10 +132,11 @@ def test_a_provider_with_thousands_of_models_can_still_be_saved(ada: Browser) ->
         ({"base_url": "http://10.1.2.3/v1"}, "LLM_CALLER_EGRESS_ALLOW"),
         ({"name": "two words"}, "Letters, digits"),
         ({"kind": "anthropic", "capability_rows-0-capability": "embed"}, "has no embed"),
-        ({"capability_rows-0-declared": ""}, "Declare at least one capability"),
+        ({"capability_rows-0-declared": ""}, "Enable at least one capability"),
         ({"credential_source": "env"}, "Name the environment variable"),
         ({"credential_source": "stored"}, "Enter the key to keep"),
         ({"new_key": KEY}, "Kept in the database"),
+        ({"credential_source": "stored", "new_key": KEY + "é"}, "English keyboard"),
         ({"max_concurrency": 0}, "At least 1, or empty."),
     ],
 )

@@ -86,7 +86,6 @@ def test_a_provider_saved_in_the_admin_takes_calls_within_a_second(
     page.select_option("#id_kind", "lmstudio")
     page.fill("#id_base_url", fake.url)
     page.fill("#id_default_model", "echo")
-    page.select_option("#id_capability_rows-0-capability", "chat")
     page.fill("#id_capability_rows-0-default_model", "echo")
     page.fill("#id_capability_rows-0-score", "99")
     picture(page, "admin-add-provider")
@@ -97,6 +96,32 @@ def test_a_provider_saved_in_the_admin_takes_calls_within_a_second(
         assert time.monotonic() - saved < 1
     print(f"a provider saved in the admin took calls {(time.monotonic() - saved) * 1000:.0f} ms later")
     picture(page, "admin-providers")
+    assert found == []
+
+
+def test_the_provider_form_follows_the_kind_and_checks_run_from_the_list(
+    page: Page, gateway: RunningGateway
+) -> None:
+    found = complaints(page)
+    log_in(page, gateway)
+    page.goto(f"{gateway.url}/admin/providers/provider/add/")
+    page.select_option("#id_kind", "anthropic")
+    assert page.input_value("#id_base_url") == "https://api.anthropic.com"
+    assert page.inner_text("[data-fact=key]") == "ANTHROPIC_API_KEY"
+    assert not page.is_visible("tr[data-capability=embed]")
+    assert page.is_disabled("#id_capability_rows-2-declared")
+    page.select_option("#id_kind", "lmstudio")
+    assert page.input_value("#id_base_url") == "http://localhost:1234/v1"
+    assert page.is_visible("tr[data-capability=embed]")
+    page.fill("#id_base_url", "http://localhost:9/v1")
+    page.select_option("#id_kind", "openai")
+    assert page.input_value("#id_base_url") == "http://localhost:9/v1", "what somebody typed stays"
+    page.goto(f"{gateway.url}/admin/providers/provider/")
+    page.check("#action-toggle")
+    page.select_option("select[name=action]", "check_now")
+    page.click("button[name=index]")
+    page.wait_for_selector("text=It lists 2 models")
+    picture(page, "admin-provider-check")
     assert found == []
 
 

@@ -1,0 +1,45 @@
+"""`manage.py rotate_keys`: the credentials in the database move under the newest encryption key."""
+
+import sys
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from gateway.attribution import attributed
+from providers.rotation import UnopenedError, rotate
+from providers.secrets import KeyRing
+
+HELP = """Encrypts every provider credential kept in the database again, under the newest key.
+
+To replace the encryption key:
+  1. put the new key first in LLM_CALLER_ENCRYPTION_KEYS and keep the old one behind it: NEW,OLD
+  2. restart the gateway, so that it opens what either key has closed
+  3. manage.py rotate_keys
+  4. remove the old key; at the next restart only the new one is known
+
+All credentials move in one transaction while calls go on. When no key opens one of them, nothing is changed,
+the providers are named and the exit code is 2: bring back the key, or enter those credentials anew.
+"""
+
+
+class Command(BaseCommand):
+    help = HELP
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.formatter_class = RawDescriptionHelpFormatter
+        return parser
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with attributed("rotate_keys", "credentials encrypted under the newest key"):
+                done = rotate(KeyRing(settings.ENCRYPTION_KEYS))
+        except UnopenedError as error:
+            self.stderr.write("No encryption key opens the credentials of: " + ", ".join(error.names))
+            self.stderr.write("Nothing was changed.")
+            sys.exit(2)
+        self.stdout.write(
+            f"{done.moved} credential(s) encrypted under the newest key, {done.stayed} were already."
+        )

@@ -1,0 +1,149 @@
+"""Encryption keys are replaced while calls go on: every stored credential moves, or none does."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import provider_entry, running_gateway
+from django.conf import settings
+from django.core.management import call_command
+from fake_provider import FakeProvider
+
+from gateway.models import ConfigVersion
+from providers.models import Provider
+from providers.rotation import UnopenedError, rotate
+from providers.secrets import KeyRing
+
+OLD, NEW = "old-key-" + "o" * 40, "new-key-" + "n" * 40
+CANARY = "sk-canary-0ddba11"
+
+
+def store(name: str, key: str, ring: KeyRing, position: int = 0) -> Provider:
+    row = Provider(
+        name=name,
+        kind="openai",
+        base_url="http://localhost/v1",
+        default_model="m",
+        credential_source="stored",
+        position=position,
+    )
+    row.stored_credential = ring.seal(key, bound_to=str(row.uid))
+    row.save()
+    return row
+
+
+def opened(ring: KeyRing) -> dict[str, str]:
+    return {
+        row.name: ring.open(bytes(row.stored_credential or b""), bound_to=str(row.uid)).reveal()
+        for row in Provider.objects.filter(stored_credential__isnull=False)
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_credentials_move_in_one_version_and_open_without_the_old_key() -> None:
+    store("a", "key-a", KeyRing([OLD]))
+    store("b", "key-b", KeyRing([NEW, OLD]))
+    before = ConfigVersion.objects.count()
+    assert rotate(KeyRing([NEW, OLD])) == (1, 1)
+    assert opened(KeyRing([NEW])) == {"a": "key-a", "b": "key-b"}
+    assert ConfigVersion.objects.count() == before + 1
+    assert rotate(KeyRing([NEW, OLD])) == (0, 2)
+    assert ConfigVersion.objects.count() == before + 1, "nothing moved, so nobody reloads"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_no_key_opens_stops_all_and_is_named() -> None:
+    good, lost = store("good", "key-g", KeyRing([OLD])), store("lost", "key-l", KeyRing(["some other key"]))
+    moved = store("moved", "key-m", KeyRing([OLD]))
+    moved.stored_credential = good.stored_credential
+    moved.save()
+    before = ConfigVersion.objects.count()
+    with pytest.raises(UnopenedError) as error:
+        rotate(KeyRing([NEW, OLD]))
+    assert error.value.names == [lost.name, moved.name], "copied from another row counts as lost"
+    assert ConfigVersion.objects.count() == before
+    good.refresh_from_db()
+    KeyRing([OLD]).open(bytes(good.stored_credential or b""), bound_to=str(good.uid))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_names_providers_never_keys_and_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    ring = KeyRing(settings.ENCRYPTION_KEYS)
+    store("good", CANARY, ring)
+    call_command("rotate_keys")
+    assert capsys.readouterr().out == "0 credential(s) encrypted under the newest key, 1 were already.\n"
+    store("lost", CANARY, KeyRing([OLD]))
+    with pytest.raises(SystemExit) as ended:
+        call_command("rotate_keys")
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert "lost" in said.err
+    assert "good" not in said.err
+    assert CANARY not in said.out + said.err
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thousand_keys_move_within_five_seconds() -> None:
+    for n in range(1000):
+        store(f"p-{n}", f"key-{n}", KeyRing([OLD]), n)
+    began = time.monotonic()
+    assert rotate(KeyRing([NEW, OLD])).moved == 1000
+    took = time.monotonic() - began
+    print(f"1,000 credentials moved under the newest key in {took:.2f} s")
+    assert took < 5
+    assert opened(KeyRing([NEW]))["p-999"] == "key-999"
+
+
+SEAL = """
+from django.conf import settings; from providers.models import Provider; from providers.secrets import KeyRing
+row = Provider.objects.get(name={name!r})
+row.stored_credential = KeyRing(settings.ENCRYPTION_KEYS).seal({key!r}, bound_to=str(row.uid)); row.save()
+"""
+
+
+def test_no_call_fails_while_keys_are_rotated_and_the_old_one_is_removed(
+    tmp_path: Path, fake: FakeProvider
+) -> None:
+    entry = provider_entry(fake.url, apiKey={"stored": True})
+    providers = {"providers": {"openai": entry, "idle": entry | {"enabled": False, "kind": "openai"}}}
+    with running_gateway(
+        tmp_path, providers, env={"LLM_CALLER_ENCRYPTION_KEYS": OLD}, start=False
+    ) as gateway:
+        for name in ("openai", "idle"):
+            gateway.manage("shell", "-v", "0", "-c", SEAL.format(name=name, key=f"{CANARY}-{name}"))
+        gateway.env["LLM_CALLER_ENCRYPTION_KEYS"] = f"{NEW},{OLD}"
+        gateway.start()
+        statuses: list[int] = []
+        over = threading.Event()
+
+        def call() -> None:
+            while not over.is_set():
+                statuses.append(gateway.chat().status_code)
+                over.wait(0.1)
+
+        calls = threading.Thread(target=call)
+        calls.start()
+        done = gateway.manage("rotate_keys")
+        assert done.stdout.startswith("2 credential(s) encrypted")
+        wait_until(lambda: any(line["message"] == "Configuration loaded" for line in gateway.log_lines()))
+        before = len(statuses)
+        wait_until(lambda: len(statuses) >= before + 5)
+        over.set()
+        calls.join()
+        gateway.stop()
+        gateway.env["LLM_CALLER_ENCRYPTION_KEYS"] = NEW
+        gateway.start()
+        assert gateway.chat().status_code == 200
+    print(f"{len(statuses)} calls while the keys were rotated, {len(statuses) - statuses.count(200)} failed")
+    assert set(statuses) == {200}
+    sent = {hit.headers["authorization"] for hit in fake.hits if hit.body}
+    assert sent == {f"Bearer {CANARY}-openai"}
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
