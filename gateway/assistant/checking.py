@@ -1,7 +1,11 @@
 """An entry judged as an import would judge it, in the import's words."""
 
-from gateway import configfile
-from gateway.assistant.draft import Json
+import json
+
+from gateway.assistant.draft import Documents, Json
+from gateway.configfile import read_contents
+from gateway.reading import Content, ImportRefused, Loaded
+from gateway.rendering import CLIENTS, PROVIDERS
 from providers.document import escape
 
 FILLED_PROVIDER: Json = {"baseUrl": "http://localhost", "defaultModel": "m", "capabilities": ["chat"]}
@@ -11,27 +15,39 @@ FILLED_CLIENT: Json = {"toolId": "x", "allowedMethods": []}
 
 def provider_problems(name: str, entry: Json) -> list[tuple[str, str]]:
     """Pairs of a JSON pointer below the entry and a sentence."""
-    pointer = f"/providers/{escape(name)}"
-    try:
-        configfile._read_providers("", b"", {"providers": {name: FILLED_PROVIDER | entry}}, merge=True)
-    except configfile.ImportRefused as refused:
-        return [(problem.pointer.removeprefix(pointer), problem.message) for problem in refused.problems]
-    return []
+    document = {"providers": {name: FILLED_PROVIDER | entry}}
+    return _problems(PROVIDERS, document, f"/providers/{escape(name)}")
 
 
 def provider_warnings(name: str, entry: Json) -> list[str]:
     """Of a good entry: what an import takes but warns of."""
-    loaded = configfile._read_providers("", b"", {"providers": {name: entry}}, merge=True)
+    (loaded,) = _read(PROVIDERS, {"providers": {name: entry}})
     return [warning.partition(": ")[2] for warning in loaded.warnings]
 
 
 def client_problems(entry: Json) -> list[tuple[str, str]]:
     """Pairs of a JSON pointer below the entry and a sentence."""
+    return _problems(CLIENTS, {"clients": [FILLED_CLIENT | entry]}, "/clients/0")
+
+
+def _problems(name: str, document: Json, pointer: str) -> list[tuple[str, str]]:
     try:
-        configfile._read_clients("", b"", {"clients": [FILLED_CLIENT | entry]})
-    except configfile.ImportRefused as refused:
-        return [(problem.pointer.removeprefix("/clients/0"), problem.message) for problem in refused.problems]
+        _read(name, document)
+    except ImportRefused as refused:
+        return [(problem.pointer.removeprefix(pointer), problem.message) for problem in refused.problems]
     return []
+
+
+def _read(name: str, document: Json) -> list[Loaded]:
+    return read_contents([Content(name, "", json.dumps(document).encode())], merge=True)
+
+
+def contents(documents: Documents) -> list[Content]:
+    """Both documents as an import takes them."""
+    return [
+        Content(name, f"{name} (draft)", json.dumps(document).encode())
+        for name, document in ((PROVIDERS, documents.providers), (CLIENTS, documents.clients))
+    ]
 
 
 def below(problems: list[tuple[str, str]], pointer: str) -> list[str]:
@@ -44,25 +60,3 @@ def told(problems: list[tuple[str, str]]) -> list[str]:
         f"{where.removeprefix('/').replace('/', '.')}: {message}" if where else message
         for where, message in problems
     ]
-
-
-def read_documents(providers: Json, clients: Json) -> list[configfile.Loaded]:
-    """Both documents as an import holds them before it stores them. Raises `ImportRefused` with every problem."""
-    problems: list[configfile.FileProblem] = []
-    loaded: list[configfile.Loaded] = []
-    for read, document in ((_read_providers, providers), (_read_clients, clients)):
-        try:
-            loaded.append(read(document))
-        except configfile.ImportRefused as refused:
-            problems += refused.problems
-    if problems:
-        raise configfile.ImportRefused(problems)
-    return loaded
-
-
-def _read_providers(document: Json) -> configfile.Loaded:
-    return configfile._read_providers("providers.json (draft)", b"", document, merge=False)
-
-
-def _read_clients(document: Json) -> configfile.Loaded:
-    return configfile._read_clients("client-registry.json (draft)", b"", document)

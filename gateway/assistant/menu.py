@@ -11,7 +11,8 @@ from gateway.assistant.draft import Draft, clients, is_changed, providers
 from gateway.assistant.prompts import Back, Console, position
 from gateway.assistant.saving import ChangedMeanwhile, Saved, begin, edited_by_hand, save, write_file
 from gateway.backups import SaveError
-from gateway.configfile import FILES, ImportRefused
+from gateway.reading import ImportRefused
+from gateway.rendering import FILES
 
 LEFT_CLEANLY, LEFT_UNSAVED = 0, 1
 REASON = "edited in the config assistant"

@@ -17,6 +17,7 @@ from gateway.assistant.fields import (
 from gateway.assistant.forms import EntryForm
 from gateway.assistant.prompts import Back, Console, bracketed
 from providers.adapters import ADAPTERS, infer_kind
+from providers.credentials import is_sendable
 from providers.types import CAPABILITIES, Secret
 
 MAX_LISTED = 50
@@ -84,7 +85,7 @@ class ProviderForm(EntryForm):
             typed = self.console.secret(
                 f"API key, not shown as you type{bracketed('as it is' if there else '')}: "
             )
-            if len(typed) > MAX_KEY or not typed.isascii():
+            if len(typed) > MAX_KEY or not is_sendable(typed):
                 self.console.say(f"A key has at most {MAX_KEY} characters, all of them ASCII.", indent="  ")
             elif typed:
                 return Secret(typed)
@@ -175,12 +176,8 @@ def _offered(console: Console, form: ProviderForm) -> tuple[str, ...]:
     try:
         return models_of(form.draft, form.name, {"defaultModel": "unknown"} | form.entry, form.key)
     except NoModels as error:
-        console.say(f"{sentence(error)} The provider can be added all the same.", indent="  ")
+        console.say(f"{error} The provider can be added all the same.", indent="  ")
         return ()
-
-
-def sentence(error: NoModels) -> str:
-    return str(error) if str(error).endswith("?") else f"{error}."
 
 
 def change(console: Console, draft: Draft) -> Draft:
@@ -207,7 +204,7 @@ def find_models(console: Console, draft: Draft) -> Draft:
     try:
         found = models_of(draft, name, entry)
     except NoModels as error:
-        console.say(f"{name}: {sentence(error)}")
+        console.say(f"{name}: {error}")
         return draft
     console.say(f"{name} has {len(found)} models. Enter keeps what is in brackets, - empties a list.")
     form = ProviderForm(console, draft, name, entry)

@@ -10,14 +10,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from clients.loader import issue
-from gateway import configfile
-from gateway.assistant.changes import difference
-from gateway.assistant.checking import read_documents
+from gateway import configfile, versions
+from gateway.assistant.changes import compared
+from gateway.assistant.checking import contents
 from gateway.assistant.draft import Documents, Draft, TokenRequest, is_changed
 from gateway.attribution import attributed
 from gateway.models import ConfigVersion
 from gateway.reload import default_timeouts
-from gateway.versions import newest
+from gateway.rendering import FILES, render
 from providers.loader import load_catalog
 from providers.secrets import KeyRing
 from providers.stored_keys import keep
@@ -56,7 +56,7 @@ class Written(NamedTuple):
 
 def begin() -> Draft:
     """A draft of what is in the database now."""
-    version = newest()
+    version = versions.newest()
     documents = _documents()
     catalog = load_catalog(default_timeouts(), KeyRing(settings.ENCRYPTION_KEYS))
     stored = [
@@ -68,7 +68,7 @@ def begin() -> Draft:
 
 
 def _documents() -> Documents:
-    return Documents(*(json.loads(configfile.render(name)) for name in configfile.FILES))
+    return Documents(*(json.loads(render(name)) for name in FILES))
 
 
 def save(draft: Draft, *, author: str, reason: str, overwrite: bool = False) -> Saved:
@@ -77,16 +77,22 @@ def save(draft: Draft, *, author: str, reason: str, overwrite: bool = False) -> 
     Raises `ChangedMeanwhile` unless `overwrite`, `ImportRefused` and `DatabaseError`.
     """
     with transaction.atomic(), attributed(author, reason):
-        if not overwrite and newest() != draft.version:
-            raise ChangedMeanwhile(_last_author(), difference(draft.before, _documents()))
+        versions.remember()  # and waits for whoever else is changing something
+        if not overwrite and versions.newest() != draft.version:
+            raise ChangedMeanwhile(_last_author(), compared(draft.before, _documents()))
         if not is_changed(draft) and not overwrite:
             return Saved([], [])
-        outcome = configfile._apply(read_documents(draft.now.providers, draft.now.clients), merge=False)
+        outcome = configfile.import_contents(contents(draft.now), author=author, reason=reason)
         ring = KeyRing(settings.ENCRYPTION_KEYS)
         for name, key in draft.keys.items():
             keep(name, key, ring)
         issued = [_issue(request) for request in draft.tokens]
-    return Saved(issued, outcome.warnings)
+    return Saved(issued, [warning for warning in outcome.warnings if not _is_settled(warning, draft)])
+
+
+def _is_settled(warning: str, draft: Draft) -> bool:
+    """An import misses keys that only come into the database after it."""
+    return any(f": no key is stored for {name};" in warning for name in draft.keys)
 
 
 def _issue(request: TokenRequest) -> Issued:
@@ -108,11 +114,11 @@ def _last_author() -> str:
 def edited_by_hand() -> list[str]:
     """Files that were changed since they last met the database: a save would replace those changes."""
     found = []
-    for name in configfile.FILES:
+    for name in FILES:
         path = settings.CONFIG_DIR / name
         with suppress(OSError):  # a file that cannot be read is told of when it is written
             drift = configfile.drift(name, path)
-            if drift is not None and drift.file_changed and path.read_bytes() != configfile.render(name):
+            if drift is not None and drift.file_changed and path.read_bytes() != render(name):
                 found.append(name)
     return found
 
@@ -120,7 +126,7 @@ def edited_by_hand() -> list[str]:
 def write_file(name: str, author: str, reason: str) -> Written:
     """One of the two files; one that says the same already is left alone. Raises `SaveError`."""
     path = settings.CONFIG_DIR / name
-    data = configfile.render(name)
+    data = render(name)
     with suppress(OSError):
         if path.read_bytes() == data:
             configfile.note_synced(name, data)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.assistant import draft as drafts
 from gateway.assistant import fields
-from gateway.assistant.changes import difference, pending
+from gateway.assistant.changes import compared, pending
 from gateway.assistant.draft import Documents, Draft, TokenRequest
 from providers.types import Secret
 
@@ -39,7 +39,7 @@ def test_an_edit_leaves_the_draft_that_it_began_with_alone() -> None:
     draft = begun()
     changed = drafts.put_provider(draft, "gpu", GPU | {"maxConcurrency": 2})
     assert (drafts.is_changed(draft), drafts.is_changed(changed)) == (False, True)
-    assert pending(changed) == ["provider gpu: maxConcurrency (not set) → 2"]
+    assert pending(changed) == ["provider gpu: maxConcurrency not set → 2"]
     assert not drafts.is_changed(drafts.put_provider(changed, "gpu", GPU))
 
 
@@ -51,14 +51,14 @@ def test_a_deleted_provider_takes_its_aliases_and_its_new_key_along() -> None:
         {"wide": "cloud/big"},
         {},
     )
-    assert pending(gone) == ["provider gpu: deleted", "alias: fast gpu/m → (not set)"]
+    assert pending(gone) == ["provider gpu: removed", "alias fast: removed"]
 
 
 def test_the_order_of_providers_is_a_change_of_its_own() -> None:
     moved = drafts.move_provider(begun(), "cloud", 1)
     assert list(drafts.providers(moved)) == ["cloud", "gpu"]
     assert drafts.is_changed(moved)
-    assert pending(moved) == ["routing order: cloud, gpu"]
+    assert pending(moved) == ["provider cloud: order moved from 2 to 1"]
     assert not drafts.is_changed(drafts.move_provider(moved, "cloud", 99))
 
 
@@ -91,14 +91,14 @@ def test_a_difference_names_what_came_went_and_changed() -> None:
         {"description": "new", "providers": {"gpu": GPU | {"scores": {"chat": 5}}, "cloud": CLOUD}},
         {"clients": [BOB | {"tokens": []}, {"toolId": "eve", "allowedMethods": []}]},
     )
-    assert difference(before, now) == [
-        "provider gpu: scores.chat (not set) → 5",
-        "provider cloud: added (https://api.example.com)",
-        "client eve: added ((none))",
+    assert compared(before, now) == [
+        "header description: not set → new",
+        "provider gpu: scores.chat 5 added",
+        "provider cloud: added (baseUrl https://api.example.com, defaultModel big, capabilities chat)",
         "client bob: token T1 removed",
-        "providers.json: description (not set) → new",
+        "client eve: added (allowedMethods none)",
     ]
-    assert "0" * 64 not in "".join(difference(now, before)), "not even a digest"
+    assert "0" * 64 not in "".join(compared(now, before)), "not even a digest"
 
 
 @pytest.mark.parametrize(
