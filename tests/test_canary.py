@@ -85,6 +85,8 @@ SECRETS = {
     "the admin's password": canary("password", '"<&+ü/='),
     "the admin's next password": canary("next-password", '"<&+ü/='),
     "a token in a file": canary("file-token", '"<&+/='),
+    "a token in an upload": canary("upload-token", '"<&+/='),
+    "a token in a bad upload": canary("bad-upload", '"<&+/='),
     "a mistyped token": canary("no-token", '"<&+/='),
     "a token in the URL": canary("url-token", "+/="),
     "the key in a variable": canary("env-key", "+/="),
@@ -96,7 +98,7 @@ SECRETS = {
 }
 TEXTS = {
     name: canary(name, '"<&+ü\u2028/=')
-    for name in ("prompt", "system", "stream", "embed", "failing", "invalid", "answer", "tool")
+    for name in ("prompt", "system", "stream", "embed", "failing", "invalid", "answer", "tool", "played")
 } | {"the provider's error": PROVIDER_TEXT}
 FILE, VARIABLE, OWN, STORED = "lmstudio_file", "lmstudio_env", "openai", "lmstudio_stored"
 
@@ -159,7 +161,10 @@ def test_secrets_and_prompts_appear_nowhere_they_should_not(
     for n, answer in enumerate(calls(gateway, fake, canaries)):
         search.look(f"refusal {n}", answer)
     change_in_the_admin(gateway)
+    play(gateway)
     were_really_used(gateway, fake)
+    for n, page in enumerate(plan_from_uploads(gateway)):
+        search.look(f"page of an upload {n}", page)
     for path, page in crawl(gateway):
         search.look(f"page {path}", page)
     for place in ("/metrics", "/health", "/mcp/models"):
@@ -261,7 +266,7 @@ def were_really_used(gateway: RunningGateway, fake: FakeProvider) -> None:
     keys = ("in a variable", "in a file", "typed in the assistant", "typed in the admin")
     for key in [SECRETS["the kind's own key"], *(SECRETS[f"the key {where}"] for where in keys)]:
         assert json.dumps(f"Bearer {key}") in seen, key
-    for name in ("prompt", "system", "stream", "embed", "failing", "tool"):
+    for name in ("prompt", "system", "stream", "embed", "failing", "tool", "played"):
         assert json.dumps(TEXTS[name], ensure_ascii=False)[1:-1] in seen, name
     where_it_must_be = Search(SECRETS)
     where_it_must_be.look_below("own", gateway.folder / "own")
@@ -310,9 +315,7 @@ class Links(HTMLParser):
 def submit(gateway: RunningGateway, path: str, changes: dict[str, str]) -> int:
     """Opens a page with a form and sends it back with these changes."""
     page = Links(gateway.client.get(path).text)
-    sent = gateway.client.post(
-        path, data=page.fields | changes, headers={"Referer": gateway.url + path, "Origin": gateway.url}
-    )
+    sent = gateway.client.post(path, data=page.fields | changes, headers=own_origin(gateway))
     return sent.status_code
 
 
@@ -331,6 +334,48 @@ def change_in_the_admin(gateway: RunningGateway) -> None:
     assert submit(gateway, path, {keys[0]: SECRETS["the key typed in the admin"], "_save": "Save"}) == 302
     new = {"old_password": password, "new_password1": following, "new_password2": following}
     assert submit(gateway, "/admin/password_change/", new) == 302
+
+
+def play(gateway: RunningGateway) -> None:
+    """Calls from the playground: one that is answered and some that fail. Their answers show what they are for."""
+    fields = Links(gateway.client.get("/admin/playground/").text).fields
+    for model in ("echo", "status-500", "error-in-stream"):
+        for method in ("chat", "chatStream"):
+            ticket = gateway.client.post(
+                "/admin/playground/ticket/", data=fields, headers=own_origin(gateway)
+            )
+            body = chat_body(TEXTS["played"], provider=STORED, model=model)
+            played = {"ticket": ticket.json()["ticket"], "toolId": "bob", "method": method, "body": body}
+            assert gateway.client.post("/admin/playground/call", json=played).status_code == 200
+
+
+def plan_from_uploads(gateway: RunningGateway) -> list[bytes]:
+    """A registry with a token in plain text, planned and applied; again, planned and left; and one that is refused."""
+    page = "/admin/configuration/"
+    csrf = Links(gateway.client.get(page).text).fields["csrfmiddlewaretoken"]
+    dora = {"toolId": "dora", "token": SECRETS["a token in an upload"], "allowedMethods": ["chat"]}
+    bad = {"toolId": "dora", "token": SECRETS["a token in a bad upload"], "allowedMethods": "chat"}
+    pages: list[bytes] = []
+    for upload, planned in ((dora, True), (dora | {"notes": "again"}, True), (bad, False)):
+        answer = gateway.client.post(
+            f"{page}import/client-registry.json/",
+            data={"csrfmiddlewaretoken": csrf, "upload": "Plan", "merge": "on"},
+            files={"file": ("registry.json", json.dumps({"clients": [upload]}))},
+            headers=own_origin(gateway),
+        )
+        assert (answer.status_code == 302) == planned
+        pages.append(answer.content)
+        if planned:
+            path = answer.headers["location"]
+            pages.append(gateway.client.get(path).content)
+            if upload == dora:
+                assert submit(gateway, path, {}) == 302
+    assert ">dora<" in gateway.client.get("/admin/clients/client/").text, "the first plan was applied"
+    return pages
+
+
+def own_origin(gateway: RunningGateway) -> dict[str, str]:
+    return {"Referer": f"{gateway.url}/admin/", "Origin": gateway.url}
 
 
 def crawl(gateway: RunningGateway) -> Iterator[tuple[str, bytes]]:
