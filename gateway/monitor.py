@@ -7,6 +7,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from gateway.runtime import Gateway, Observations
 from gateway.writer_process import WriterProcess
 from providers import observed
@@ -17,6 +19,7 @@ from providers.diagnosis import FAILED, NO_MODELS, PROBE_TIMEOUT_MS, unwell
 from providers.errors import UpstreamError
 from providers.types import CAPABILITIES, Provider
 from telemetry.health import Component, Coverage, Status, timestamp
+from telemetry.logs import describe, log
 
 FIRST_PAUSE_S = 1.0
 """After a start or a change, what is not well is looked at sooner: it may be starting too. Then twice that, and so on."""
@@ -50,7 +53,12 @@ class Monitor:
         impatience = FIRST_PAUSE_S
         while True:
             self._wake.clear()
-            await self._round()
+            try:
+                await self._round()
+            except (
+                Exception
+            ) as error:  # the outermost edge of the background: the next round comes all the same
+                log.error("A round of probes failed", metadata=describe(error))
             well = all(seen.status == "ok" for seen in self._seen.values())
             pause = self._interval_s if well else min(impatience, self._interval_s)
             impatience *= 2
@@ -66,17 +74,19 @@ class Monitor:
         providers = self._gateway.runtime.catalog.enabled()
         results = await asyncio.gather(*(self._probe(provider) for provider in providers))
         before = self._seen
-        self._seen = {p.name: seen for p, seen in zip(providers, results, strict=True)}
+        self._seen = {
+            p.name: _with_models(seen, before.get(p.name)) for p, seen in zip(providers, results, strict=True)
+        }
         for name, seen in self._seen.items():
             if seen.models and (name not in before or before[name].models != seen.models):
                 self._on_models(name, seen.models)
             self._log_change(name, before.get(name), seen)
         self.publish()
 
-    def publish(self) -> None:
+    def publish(self, *, complete: bool = True) -> None:
         """Makes what was seen last what everybody reads."""
         self._gateway.observations = Observations(
-            providers=self._seen, components=self._components(), complete=True
+            providers=self._seen, components=self._components(), complete=complete
         )
         observed.note(self._seen)
 
@@ -105,6 +115,11 @@ class Monitor:
             return unwell(error)
         except TimeoutError:
             return Observation(status="failed", at=now, detail=FAILED["TOTAL_TIMEOUT"])
+        except Exception as error:  # one provider's odd configuration is no reason not to look at the others
+            log.error(
+                "A provider could not be probed", metadata={"provider": provider.name} | describe(error)
+            )
+            return Observation(status="failed", at=now, detail="The provider cannot be asked")
         if not models:
             return Observation(status="degraded", at=now, detail=NO_MODELS)
         return Observation(status="ok", at=now, models=models)
@@ -112,7 +127,7 @@ class Monitor:
     def _components(self) -> tuple[Component, ...]:
         now = timestamp()
         database_ok, database_detail = self._database()
-        audit_status, audit_detail = self._writer.health()
+        audit_status, audit_detail = self._audit()
         own = (
             Component(name="transport", status=self._transport(), timestamp=now),
             self._orchestrator(now),
@@ -125,7 +140,13 @@ class Monitor:
             ),
         )
         providers = self._gateway.runtime.catalog.enabled()
-        return own + tuple(_provider(p, self._seen[p.name]) for p in providers if p.name in self._seen)
+        unseen = Observation(status="degraded", at=time.time(), detail="Not looked at yet")
+        return own + tuple(_provider(p, self._seen.get(p.name, unseen)) for p in providers)
+
+    def _audit(self) -> tuple[Status, str | None]:
+        if self._gateway.journal.failing:
+            return "failed", "The journal cannot be written; calls are refused until it can"
+        return self._writer.health()
 
     def _transport(self) -> Status:
         """Whether the event loop keeps time: it serves every call."""
@@ -142,12 +163,19 @@ class Monitor:
             capability
             for capability in CAPABILITIES
             if (able := [p for p in providers if capability in p.capabilities])
-            and all(self._seen[p.name].status == "failed" for p in able if p.name in self._seen)
+            and all(p.name in self._seen and self._seen[p.name].status == "failed" for p in able)
         ]
         details = f"No provider is reachable for {', '.join(uncovered)}" if uncovered else None
         return Component(
             name="orchestrator", status="degraded" if uncovered else "ok", timestamp=now, details=details
         )
+
+
+def _with_models(seen: Observation, before: Observation | None) -> Observation:
+    """What a provider listed last stays known while it is unwell: calls may name its models all the same."""
+    if seen.models or before is None:
+        return seen
+    return msgspec.structs.replace(seen, models=before.models)
 
 
 def _provider(provider: Provider, seen: Observation) -> Component:

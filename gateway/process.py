@@ -57,6 +57,7 @@ class Process:
             on_models=lambda name, models: watcher.soon(lambda: remember_discovered(name, models)),
         )
         self._writer.start()
+        self._monitor.publish(complete=False)
         watcher.start()
         self._background = [
             asyncio.ensure_future(self._monitor.run()),

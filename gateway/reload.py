@@ -34,6 +34,7 @@ def build_policy() -> Policy:
     networks = env["LLM_CALLER_ALLOWED_NETWORKS"]
     return Policy(
         retry_attempts=env["LLM_CALLER_RETRY_ATTEMPTS"],
+        total_timeout_ms=env["LLM_CALLER_TOTAL_TIMEOUT_MS"],
         rate_limit=RateLimit(max_requests=limit, interval_ms=interval) if limit else None,
         stream_chunk_chars=env["LLM_CALLER_STREAM_CHUNK_CHARS"],
         stream_commit_ms=env["LLM_CALLER_STREAM_COMMIT_MS"],

@@ -26,6 +26,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that the request path needs, read once at start. Times in ms, sizes in bytes."""
 
     retry_attempts: int
+    total_timeout_ms: int
     rate_limit: RateLimit | None
     stream_chunk_chars: int
     stream_commit_ms: int

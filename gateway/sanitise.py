@@ -4,6 +4,7 @@ Pure. The rules are the contract's (§1, chatStream); every text character arriv
 """
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -26,37 +27,66 @@ NOTHING = Sanitised(())
 
 
 def sanitise(event: Event, chunk_chars: int) -> Sanitised:
-    """`chunk_chars`: the longest content one delta may carry, in characters."""
+    """`chunk_chars`: the longest text that one delta may carry, in characters."""
     if event.garbled:
         return Sanitised((), dropped=1)
     delta = event.delta
     if delta is None:
         return NOTHING
     content = delta.content
-    if content is None or (content.isprintable() and len(content) <= chunk_chars):
-        plain = _plain_calls(delta)
-        return Sanitised((plain,), removed=int(plain is not delta))
-    clean = _CONTROL.sub("", content)
-    removed = len(content) - len(clean)
-    if removed and removed >= len(content) * BINARY_SHARE:
+    if not delta.tool_calls and (content is None or (content.isprintable() and len(content) <= chunk_chars)):
+        return Sanitised((delta,))
+    clean = _clean(delta)
+    before, after = _length(delta), _length(clean)
+    if before > after and before - after >= before * BINARY_SHARE:
         return Sanitised((), dropped=1)
-    pieces = [clean[at : at + chunk_chars] for at in range(0, len(clean), chunk_chars)] or [""]
-    head = Delta(role=delta.role, content=pieces[0] or None, tool_calls=delta.tool_calls)
-    first = _plain_calls(head)
-    rest = tuple(Delta(content=piece) for piece in pieces[1:])
-    deltas = (first, *rest) if first else rest
-    return Sanitised(deltas, removed=int(removed > 0 or first is not head), split=int(len(pieces) > 1))
+    deltas = tuple(_split(clean, chunk_chars))
+    return Sanitised(deltas, removed=int(before > after), split=int(len(deltas) > 1))
 
 
-def _plain_calls(delta: Delta) -> Delta:
-    """Control characters have no place in a tool call's arguments either: JSON escapes them."""
-    if not any(call.arguments and _CONTROL.search(call.arguments) for call in delta.tool_calls):
-        return delta
+def _clean(delta: Delta) -> Delta:
+    """Control characters have no place in a tool call either: JSON escapes them in its arguments."""
     calls = tuple(
-        msgspec.structs.replace(call, arguments=_CONTROL.sub("", call.arguments)) if call.arguments else call
+        ToolCallDelta(
+            index=call.index, id=_plain(call.id), name=_plain(call.name), arguments=_plain(call.arguments)
+        )
         for call in delta.tool_calls
     )
-    return msgspec.structs.replace(delta, tool_calls=calls)
+    return Delta(role=delta.role, content=_plain(delta.content), tool_calls=calls)
+
+
+def _plain(text: str | None) -> str | None:
+    return _CONTROL.sub("", text) if text else text
+
+
+def _length(delta: Delta) -> int:
+    calls = sum(len(part or "") for call in delta.tool_calls for part in (call.id, call.name, call.arguments))
+    return len(delta.content or "") + calls
+
+
+def _split(delta: Delta, chunk_chars: int) -> Iterator[Delta]:
+    """Content first, then each call's arguments; what is not text stays with the first piece."""
+    content, *more = _pieces(delta.content, chunk_chars)
+    arguments = [_pieces(call.arguments, chunk_chars) for call in delta.tool_calls]
+    calls = tuple(
+        msgspec.structs.replace(call, arguments=parts[0])
+        for call, parts in zip(delta.tool_calls, arguments, strict=True)
+    )
+    head = Delta(role=delta.role, content=content or None, tool_calls=() if more else calls)
+    if head:
+        yield head
+    yield from (Delta(content=piece) for piece in more)
+    if more and calls:
+        yield Delta(tool_calls=calls)
+    for call, parts in zip(delta.tool_calls, arguments, strict=True):
+        for part in parts[1:]:
+            yield Delta(tool_calls=(ToolCallDelta(index=call.index, arguments=part),))
+
+
+def _pieces(text: str | None, chars: int) -> list[str | None]:
+    if not text or len(text) <= chars:
+        return [text]
+    return [text[at : at + chars] for at in range(0, len(text), chars)]
 
 
 class Assembly:

@@ -42,6 +42,8 @@ CUT_GRACE_S = 2
 WRITE_STALL_S = 60
 MAX_HEADER_BYTES = 32 * 1024
 BACKLOG = 1024
+MAX_LENGTH_DIGITS = 19
+SLICE_BYTES = 64 * 1024
 
 BAD_FRAMING = Problem(
     code="BAD_REQUEST", message="The request is not well-formed HTTP", reason="INVALID_HTTP"
@@ -90,7 +92,13 @@ class Channel(http.HTTPChannel):
         self.refuse(BAD_FRAMING)
 
     def headerReceived(self, line: bytes) -> bool:
-        return False if self._refused else bool(super().headerReceived(line))
+        if self._refused:
+            return False
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and len(value.strip()) > MAX_LENGTH_DIGITS:
+            self.refuse(BAD_FRAMING)
+            return False
+        return bool(super().headerReceived(line))
 
     def allHeadersReceived(self) -> None:
         if self._refused:
@@ -308,7 +316,19 @@ class GatewayServer(Server):
         print(f"llm-caller: {message}", file=sys.stderr)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """Waits while the client does not read; one that reads nothing for a minute is cut off."""
+        """In slices, each written when the client has read what came before: a client that reads slowly is served
+        to the end, one that reads nothing for a minute is cut off."""
+        body = message.get("body", b"")
+        for at in range(SLICE_BYTES, len(body), SLICE_BYTES):
+            part = {"type": message["type"], "body": body[at - SLICE_BYTES : at], "more_body": True}
+            if not await self._write(protocol, part):
+                return
+        if len(body) > SLICE_BYTES:
+            message = {**message, "body": body[(len(body) - 1) // SLICE_BYTES * SLICE_BYTES :]}
+        await self._write(protocol, message)
+
+    async def _write(self, protocol: Any, message: dict[str, Any]) -> bool:
+        """False when the client has gone, or does not read."""
         flow = protocol.flow
         if flow is not None and not flow.open.is_set():
             try:
@@ -318,10 +338,12 @@ class GatewayServer(Server):
                 METRICS.count("clients_not_reading")
                 if protocol.channel is not None:
                     protocol.channel.transport.abortConnection()
-                return
+                return False
         details = self.connections.get(protocol)
-        if details is not None and "disconnected" not in details:
-            protocol.handle_reply(message)
+        if details is None or "disconnected" in details:
+            return False
+        protocol.handle_reply(message)
+        return True
 
     def _on_signal(self, name: str) -> None:
         if self._stopping is None:

@@ -15,6 +15,7 @@ from providers.attempt import Run
 from providers.decision import Choice
 from providers.routing import Plan
 from providers.types import UNREPORTED, FinishReason, Target, Usage
+from telemetry.journal import JournalError
 from telemetry.logs import describe
 from telemetry.types import CallRecord, Intent
 
@@ -86,7 +87,10 @@ class Trail:
         self.reservation: Reservation | None = None
         self.concurrency: ConcurrencyState | None = None
         self.entered = False
-        self.run = Run(retry_attempts=self.runtime.policy.retry_attempts, started=self.started)
+        policy = self.runtime.policy
+        self.run = Run(
+            retry_attempts=policy.retry_attempts, started=self.started, total_ms=policy.total_timeout_ms
+        )
         self.target: Target | None = None
         self.strategy = ""
         self.provider_trace_id: str | None = None
@@ -158,7 +162,8 @@ class Trail:
     def close(
         self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
     ) -> None:
-        """Counts, records and logs the end of the call. Raises `JournalError` when it cannot be recorded.
+        """Counts, records and logs the end of the call. Raises `JournalError` when it cannot be recorded, but for
+        questions about health, which are answered all the same.
 
         `outcome`: only where no problem names it (`CLIENT_CLOSED`). Calls without a caller are only counted.
         """
@@ -183,7 +188,13 @@ class Trail:
             provider=attempts[-1].provider if attempts else "",
         )
         self._log(outcome, problem, duration)
-        self.gateway.journal.outcome(self._record(outcome, status, problem, round(duration), bytes_out))
+        try:
+            self.gateway.journal.outcome(self._record(outcome, status, problem, round(duration), bytes_out))
+        except JournalError:
+            # Whoever asks how things are is told, above all when they are bad; the lost row is counted.
+            self.gateway.metrics.count("journal_failures")
+            if self.method != "getHealth":
+                raise
 
     def _record(
         self, outcome: str, status: int, problem: Problem | None, duration_ms: int, bytes_out: int

@@ -15,7 +15,7 @@ import msgspec
 from providers import transport as wire
 from providers.adapters import ADAPTERS
 from providers.adapters.base import Adapter, EventReader
-from providers.errors import DeadlineError, UpstreamError
+from providers.errors import BusyError, DeadlineError, UpstreamError
 from providers.routing import Plan
 from providers.sse import SseParser
 from providers.transport import Transport
@@ -32,6 +32,8 @@ from providers.types import (
 
 BACKOFF_BASE_MS = 100
 BACKOFF_CAP_MS = 2_000
+FINAL = frozenset({"PERMANENT", "AUTH"})
+"""What no other provider is asked after: the request is at fault, or a credential, which somebody should hear of."""
 _CONTROL = bytes(set(range(32)) - {9, 10, 13} | {127})
 T = TypeVar("T")
 
@@ -49,13 +51,12 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class Deadline:
-    """The total deadline of a call and what is left of it, in seconds. `started` is monotonic."""
+    """When a provider's part in a call has to be over. `ends` is monotonic seconds."""
 
     __slots__ = ("ends", "timeouts")
 
-    def __init__(self, started: float, timeouts: Timeouts) -> None:
-        self.timeouts = timeouts
-        self.ends = started + timeouts.total_ms / 1000
+    def __init__(self, ends: float, timeouts: Timeouts) -> None:
+        self.ends, self.timeouts = ends, timeouts
 
     def left(self) -> float:
         """Raises `DeadlineError("total")` when nothing is left."""
@@ -64,10 +65,15 @@ class Deadline:
             raise DeadlineError("total")
         return left
 
+    def until(self, moment: float, which: str) -> tuple[float, str]:
+        """Seconds to wait at most, up to a monotonic moment, and which deadline that is."""
+        left, wanted = self.left(), moment - time.monotonic()
+        if wanted <= 0:
+            raise DeadlineError(which)
+        return (wanted, which) if wanted < left else (left, "total")
+
     def within(self, limit_ms: int, which: str) -> tuple[float, str]:
-        """Seconds to wait at most, and which deadline that is."""
-        left = self.left()
-        return (limit_ms / 1000, which) if limit_ms / 1000 < left else (left, "total")
+        return self.until(time.monotonic() + limit_ms / 1000, which)
 
 
 class ProviderStream:
@@ -82,14 +88,20 @@ class ProviderStream:
         self._finished = False
         self._over = False
         self._closed = False
+        self._heard = 0.0
         self._failure: UpstreamError | None = None
         self.first: list[Event] = []
 
-    async def open(self, first_event: Deadline, waited_from: float) -> None:
-        """Reads up to the first event. Raises `UpstreamError` when there is none."""
-        limit = self._deadline.timeouts.first_event_ms - round((time.monotonic() - waited_from) * 1000)
+    @property
+    def ends(self) -> float:
+        """When it has to be over, in monotonic seconds."""
+        return self._deadline.ends
+
+    async def open(self, waited_from: float) -> None:
+        """Reads up to the first event, however much else is sent. Raises `UpstreamError` when there is none."""
+        due = waited_from + self._deadline.timeouts.first_event_ms / 1000
         while not self.first and not self._over:
-            self.first = await self._next(*first_event.within(max(limit, 1), "firstEvent"))
+            self.first = await self._next(*self._deadline.until(due, "firstEvent"))
         if not self.first:
             raise UpstreamError("TEMPORARY", reason="UPSTREAM_BAD_RESPONSE")
 
@@ -99,11 +111,14 @@ class ProviderStream:
         while True:
             if batch:
                 yield batch
+                # The time that the client took to read is not the provider's silence.
+                self._heard = time.monotonic()
             if self._failure is not None:
                 raise self._failure
             if self._over:
                 break
-            batch = await self._next(*self._deadline.within(self._deadline.timeouts.idle_ms, "idle"))
+            due = self._heard + self._deadline.timeouts.idle_ms / 1000
+            batch = await self._next(*self._deadline.until(due, "idle"))
         if not self._finished:
             raise UpstreamError("TEMPORARY", reason="UPSTREAM_DISCONNECTED")
 
@@ -121,6 +136,9 @@ class ProviderStream:
     def _read(self, raw: list[tuple[str, bytes]]) -> list[Event]:
         """The events up to the first that is an error; that one is raised after they have been passed on."""
         events: list[Event] = []
+        if raw:
+            # Any event counts, also one that says nothing to us (a ping); a comment does not.
+            self._heard = time.monotonic()
         for name, data in raw:
             try:
                 event = self._event(name, data)
@@ -166,17 +184,17 @@ class Slots:
         self._semaphores: dict[tuple[str, int], asyncio.Semaphore] = {}
 
     async def take(self, provider: Provider, deadline: Deadline) -> Callable[[], None]:
-        """Returns what gives the place back. Raises `DeadlineError` when none comes free in time."""
+        """Returns what gives the place back. Raises `BusyError` when none comes free in time."""
         if provider.max_concurrency is None:
             return _nothing
         key = (provider.name, provider.max_concurrency)
         semaphore = self._semaphores.setdefault(key, asyncio.Semaphore(provider.max_concurrency))
-        seconds, which = deadline.within(provider.timeouts.first_event_ms, "firstEvent")
+        seconds, _ = deadline.within(provider.timeouts.first_event_ms, "firstEvent")
         try:
             async with asyncio.timeout(seconds):
                 await semaphore.acquire()
         except TimeoutError:
-            raise DeadlineError(which) from None
+            raise BusyError from None
         return semaphore.release
 
 
@@ -196,14 +214,14 @@ class Caller:
 
     async def chat(self, plan: Plan, request: ChatRequest, run: "Run") -> tuple[Target, ChatReply]:
         async def once(target: Target, adapter: Adapter, deadline: Deadline) -> ChatReply:
-            sent = adapter.build_chat(request, target, stream=False)
+            sent = _built(adapter.build_chat, request, target, stream=False)
             return adapter.read_chat(await self._exchange(sent, target, adapter, deadline))
 
         return await self._run(plan, run, once)
 
     async def embed(self, plan: Plan, request: EmbedRequest, run: "Run") -> tuple[Target, EmbedReply]:
         async def once(target: Target, adapter: Adapter, deadline: Deadline) -> EmbedReply:
-            sent = adapter.build_embed(request, target)
+            sent = _built(adapter.build_embed, request, target)
             body = await self._exchange(sent, target, adapter, deadline)
             return adapter.read_embed(body, len(request.inputs))
 
@@ -231,11 +249,11 @@ class Caller:
         release: Callable[[], None],
     ) -> ProviderStream:
         started = time.monotonic()
-        sent = adapter.build_chat(request, target, stream=True)
+        sent = _built(adapter.build_chat, request, target, stream=True)
         response = await self._send(sent, target, adapter, deadline)
         stream = ProviderStream(response, adapter.events(), deadline, release)
         try:
-            await stream.open(deadline, started)
+            await stream.open(started)
         except BaseException:
             await wire.close(response)
             raise
@@ -245,9 +263,10 @@ class Caller:
         self, sent: httpx.Request, target: Target, adapter: Adapter, deadline: Deadline
     ) -> bytes:
         release = await self._slots.take(target.provider, deadline)
+        started = time.monotonic()
         try:
             response = await self._send(sent, target, adapter, deadline)
-            return await _read(response, deadline, wire.MAX_ANSWER_BYTES)
+            return await _read(response, deadline, wire.MAX_ANSWER_BYTES, started)
         finally:
             release()
 
@@ -269,56 +288,83 @@ class Caller:
     async def _run(
         self, plan: Plan, run: "Run", once: Callable[[Target, Adapter, Deadline], Awaitable[T]]
     ) -> tuple[Target, T]:
-        failure: UpstreamError | None = None
+        failure: UpstreamError = DeadlineError("total")
         for target in plan.targets:
-            deadline = Deadline(run.started, target.provider.timeouts)
+            deadline = run.deadline_for(target)
             for number in range(1, run.retry_attempts + 1):
                 began = time.monotonic()
+                if began >= deadline.ends:
+                    raise DeadlineError("total")
                 try:
                     result = await once(target, ADAPTERS[target.provider.kind], deadline)
+                except BusyError as error:
+                    failure = error
+                    break
                 except UpstreamError as error:
                     failure = error
                     run.note(target, began, error)
                     if not await self._again(error, number, run.retry_attempts, deadline):
                         break
+                except asyncio.CancelledError:
+                    run.note_cancelled(target, began)
+                    raise
                 else:
                     run.note(target, began, None)
                     return target, result
-        assert failure is not None, "a plan has at least one target and one attempt"
         raise failure
 
     async def _again(self, error: UpstreamError, number: int, limit: int, deadline: Deadline) -> bool:
-        """Whether to try this target once more, after the pause is over. Raises what must not be retried."""
-        if not error.retryable or (isinstance(error, DeadlineError) and error.which == "total"):
+        """Whether to try this target once more, after the pause is over. Raises what ends the whole call."""
+        if error.classification in FINAL:
             raise error
-        if number >= limit:
+        if (
+            not error.retryable
+            or number >= limit
+            or (isinstance(error, DeadlineError) and error.which == "total")
+        ):
             return False
         ceiling = min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** (number - 1))
         pause_ms = error.retry_after_ms
         if pause_ms is None:
             pause_ms = round(random.uniform(0, ceiling))  # noqa: S311 - jitter, not a secret
-        if pause_ms > BACKOFF_CAP_MS or pause_ms / 1000 >= deadline.left():
+        if pause_ms > BACKOFF_CAP_MS or time.monotonic() + pause_ms / 1000 >= deadline.ends:
             return False
         await self._sleep(pause_ms / 1000)
         return True
 
 
 class Run:
-    """One call's attempts, as they happen. `started` is monotonic seconds; `attempts` is for the record."""
+    """One call's attempts, as they happen. `started` is monotonic seconds; `attempts` is for the record.
 
-    __slots__ = ("attempts", "retry_attempts", "started")
+    `total_ms` bounds the call over all providers. A provider with a total of its own is given that much from its
+    own first attempt on, more or less than the rest.
+    """
 
-    def __init__(self, *, retry_attempts: int, started: float) -> None:
+    __slots__ = ("attempts", "ends", "retry_attempts", "started")
+
+    def __init__(self, *, retry_attempts: int, started: float, total_ms: int) -> None:
         self.retry_attempts, self.started = retry_attempts, started
+        self.ends = started + total_ms / 1000
         self.attempts: list[Attempt] = []
 
-    def note(self, target: Target, began: float, error: UpstreamError | None) -> None:
+    def deadline_for(self, target: Target) -> Deadline:
+        timeouts = target.provider.timeouts
+        own = time.monotonic() + timeouts.total_ms / 1000
+        return Deadline(min(own, max(self.ends, self.started + timeouts.total_ms / 1000)), timeouts)
+
+    def note_cancelled(self, target: Target, began: float) -> None:
+        """The client left, or the drain's time was over, while the provider was being asked."""
+        self.note(target, began, None, classification="CANCELLED")
+
+    def note(
+        self, target: Target, began: float, error: UpstreamError | None, *, classification: str | None = None
+    ) -> None:
         self.attempts.append(
             Attempt(
                 provider=target.provider.name,
                 model=target.model,
                 duration_ms=round((time.monotonic() - began) * 1000),
-                classification=error.classification if error else None,
+                classification=error.classification if error else classification,
                 reason=error.reason if error else None,
                 status=error.status if error else None,
                 retry_after_ms=error.retry_after_ms if error else None,
@@ -330,15 +376,25 @@ class Run:
         return list(dict.fromkeys(a.provider for a in self.attempts if a.classification is not None))
 
 
-async def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
-    """A body whose chunks may be `idle` apart."""
+def _built(build: Callable[..., httpx.Request], *args: object, **options: object) -> httpx.Request:
+    """Raises `UpstreamError` (CONFIG) when a provider's URL or key cannot be put into a request."""
+    try:
+        return build(*args, **options)
+    except (httpx.InvalidURL, UnicodeError):
+        raise UpstreamError("CONFIG", reason="BASE_URL_INVALID") from None
+
+
+async def _read(response: httpx.Response, deadline: Deadline, limit: int, started: float) -> bytes:
+    """A whole body. Its first byte may take as long as a first event, counted from `started`: some providers send
+    the head at once and think afterwards. Then chunks may be `idle` apart."""
     chunks: list[bytes] = []
     size = 0
     loop = asyncio.get_running_loop()
-    which = "idle"
+    which = "firstEvent"
     try:
         async with asyncio.timeout(None) as scope:
-            seconds, which = deadline.within(deadline.timeouts.idle_ms, "idle")
+            due = started + deadline.timeouts.first_event_ms / 1000
+            seconds, which = deadline.until(due, "firstEvent")
             scope.reschedule(loop.time() + seconds)
             async for chunk in wire.stream_body(response):
                 size += len(chunk)
@@ -357,12 +413,13 @@ async def _read(response: httpx.Response, deadline: Deadline, limit: int) -> byt
 async def discover(transport: Transport, provider: Provider, *, timeout_ms: int) -> tuple[str, ...]:
     """The models a provider lists; costs no tokens. Raises `UpstreamError`."""
     adapter = ADAPTERS[provider.kind]
-    timeouts = msgspec.structs.replace(provider.timeouts, total_ms=timeout_ms, idle_ms=timeout_ms)
-    deadline = Deadline(time.monotonic(), timeouts)
+    timeouts = msgspec.structs.replace(provider.timeouts, first_event_ms=timeout_ms, idle_ms=timeout_ms)
+    started = time.monotonic()
+    deadline = Deadline(started + timeout_ms / 1000, timeouts)
     response = await transport.send(
-        adapter.build_discovery(provider), connect_ms=timeouts.connect_ms, head_ms=timeout_ms
+        _built(adapter.build_discovery, provider), connect_ms=timeouts.connect_ms, head_ms=timeout_ms
     )
     if response.status_code >= 400:
         await wire.close(response)
         raise adapter.failure(response.status_code, response.headers, b"")
-    return adapter.read_models(await _read(response, deadline, 16 * 1024 * 1024))
+    return adapter.read_models(await _read(response, deadline, 16 * 1024 * 1024, started))

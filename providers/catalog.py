@@ -10,7 +10,10 @@ Status = Literal["ok", "degraded", "failed"]
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """One provider's last probe. `at`: seconds since the epoch. `detail`: safe to show to clients."""
+    """One provider's last probe. `at`: seconds since the epoch. `detail`: safe to show to clients.
+
+    `models`: what it listed, or had listed when it could last be asked.
+    """
 
     status: Status
     at: float

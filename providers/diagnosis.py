@@ -22,6 +22,7 @@ FAILED: dict[str, str] = {
     "TOTAL_TIMEOUT": f"No complete answer within {_SECONDS} s",
     "EGRESS_REFUSED": "The address is not allowed; see LLM_CALLER_EGRESS_ALLOW",
     "BASE_URL_INVALID": "The base URL is not valid",
+    "REQUEST_NOT_SENDABLE": "The base URL or the credential has characters that cannot be sent",
 }
 NO_MODELS = "The provider lists no models"
 _SLOW = "Look whether the provider is busy or still starting, then check again."
@@ -38,6 +39,7 @@ REMEDIES: dict[str, str] = {
     "IDLE_TIMEOUT": _SLOW,
     "TOTAL_TIMEOUT": _SLOW,
     "EGRESS_REFUSED": "Name its network there and restart, or correct the base URL.",
+    "REQUEST_NOT_SENDABLE": "Correct the base URL, or replace the key.",
     "BASE_URL_INVALID": "Correct the base URL; for example http://localhost:1234/v1",
 }
 _BY_CLASS = {

@@ -93,7 +93,20 @@ def url_problems(url: str) -> list[Problem]:
         return [("/baseUrl", "The base URL has neither query nor fragment")]
     if re.search(r"[\s\x00-\x1f\x7f\\]", url):
         return [("/baseUrl", "The URL contains a space, a backslash or a control character")]
-    return []
+    return [] if _is_host(url, host) else [("/baseUrl", "The URL's host is not a name that can be looked up")]
+
+
+def _is_host(url: str, host: str) -> bool:
+    """As the transport will see it: encoded for the wire, with labels of 1 to 63 characters (RFC 1035 §2.3.4)."""
+    try:
+        parsed = httpx.URL(url)
+        encoded, decoded = parsed.raw_host.decode(), parsed.host
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    if ":" in host:
+        return True
+    labels = encoded.removesuffix(".").split(".")
+    return bool(decoded) and len(encoded) <= 253 and all(0 < len(label) <= 63 for label in labels)
 
 
 def _key_problems(key: dict[str, Any] | None) -> list[Problem]:

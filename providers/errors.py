@@ -3,7 +3,8 @@
     ProviderError
      ├─ RoutingError      the plan cannot be made: the caller's or the operator's mistake
      └─ UpstreamError     the provider, or the way to it, failed
-         └─ DeadlineError a deadline of ours passed
+         ├─ DeadlineError a deadline of ours passed
+         └─ BusyError     no place came free at a provider, which was not asked
 
 Classifications are those of the contract's error table; the gateway turns them into HTTP in one place.
 Messages are ours: text that a provider sent never enters an exception.
@@ -65,3 +66,10 @@ class DeadlineError(UpstreamError):
     def __init__(self, which: str) -> None:
         super().__init__("DEADLINE_EXCEEDED", reason=TIMEOUT_REASONS[which])
         self.which = which
+
+
+class BusyError(UpstreamError):
+    """All of a provider's places (`maxConcurrency`) stayed taken. It is no attempt: the provider was not called."""
+
+    def __init__(self) -> None:
+        super().__init__("TEMPORARY", reason="PROVIDER_BUSY")

@@ -148,6 +148,10 @@ def _by_model(ask: Ask, model: str, catalog: Catalog, seen: Observations) -> Pla
     aliased = catalog.aliases.get(model)
     if aliased is not None:
         name, _, real = aliased.partition("/")
+        target = catalog.providers.get(name)
+        if target is None or not target.enabled or not ask.may_use(target):
+            # The caller named no provider, and is not told of one that it may not use.
+            raise _unknown_model()
         return _pinned(ask, _require_provider(ask, catalog, name), real, by_default=False)
     ranked = _ranked(ask, catalog, seen)
     if not ranked:

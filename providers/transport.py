@@ -6,6 +6,7 @@ failures and resets all as one httpx exception, so they are told apart by its `_
 
 import asyncio
 import socket
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,8 +18,10 @@ from providers.egress import EgressPolicy
 from providers.errors import DeadlineError, UpstreamError
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+INFLATE_BYTES = 64 * 1024
+"""How much a compressed body may grow by before whoever reads it has counted it."""
 _NO_READ_LIMIT = {"read": None, "pool": None}
-
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 EGRESS_REFUSED = "address not allowed for providers"
 
@@ -45,7 +48,8 @@ class Transport:
     async def send(self, request: httpx.Request, *, connect_ms: int, head_ms: float) -> httpx.Response:
         """Returns once the response's head is there; the body is still to be read.
 
-        Raises `DeadlineError("connect" | "firstEvent")` and `UpstreamError`.
+        Raises `DeadlineError("connect" | "firstEvent")` and `UpstreamError`, also for a URL or a header that
+        cannot be sent at all.
         """
         request.extensions["timeout"] = {"connect": connect_ms / 1000, **_NO_READ_LIMIT}
         try:
@@ -53,7 +57,7 @@ class Transport:
                 response = await self._engine.handle_async_request(request)
         except TimeoutError:
             raise DeadlineError("firstEvent") from None
-        except (httpx.HTTPError, aiohttp.ClientError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, ValueError) as error:
             raise classify(error) from None
         if 300 <= response.status_code < 400:
             await close(response)
@@ -65,12 +69,40 @@ class Transport:
 
 
 async def stream_body(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Chunks as they arrive. The caller closes the response."""
+    """Chunks as they arrive, decompressed where a provider compressed unasked. The caller closes the response."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    chunks = _raw(response)
+    if encoding in ("", "identity"):
+        async for chunk in chunks:
+            yield chunk
+    elif encoding in ("gzip", "x-gzip", "deflate"):
+        async for chunk in _inflated(chunks):
+            yield chunk
+    else:
+        raise UpstreamError("TEMPORARY", reason="UPSTREAM_BAD_RESPONSE")
+
+
+async def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
     try:
         async for chunk in response.stream:  # type: ignore[union-attr]  # the engine's stream is async
             yield chunk
     except (httpx.HTTPError, aiohttp.ClientError) as error:
         raise classify(error) from None
+
+
+async def _inflated(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """In small pieces, so that a bomb meets the reader's cap before it meets the memory."""
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        async for chunk in chunks:
+            pending = chunk
+            while pending:
+                piece = inflater.decompress(pending, INFLATE_BYTES)
+                if piece:
+                    yield piece
+                pending = inflater.unconsumed_tail
+    except zlib.error:
+        raise UpstreamError("TEMPORARY", reason="UPSTREAM_BAD_RESPONSE") from None
 
 
 async def close(response: httpx.Response) -> None:
@@ -94,8 +126,12 @@ def classify(error: Exception) -> UpstreamError:
         return UpstreamError("TEMPORARY", reason="UPSTREAM_TLS_FAILURE")
     if isinstance(cause, aiohttp.ClientConnectorError):
         return UpstreamError("TEMPORARY", reason="UPSTREAM_UNREACHABLE")
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+    if isinstance(
+        cause, httpx.UnsupportedProtocol | httpx.InvalidURL | aiohttp.InvalidURL | UnicodeError
+    ) or isinstance(error, httpx.UnsupportedProtocol):
         return UpstreamError("CONFIG", reason="BASE_URL_INVALID")
+    if isinstance(cause, ValueError) and not isinstance(cause, aiohttp.ClientError):
+        return UpstreamError("CONFIG", reason="REQUEST_NOT_SENDABLE")
     if isinstance(cause, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
         return UpstreamError("TEMPORARY", reason="UPSTREAM_BAD_RESPONSE")
     if isinstance(error, httpx.TimeoutException) and not isinstance(cause, aiohttp.ClientConnectionError):
@@ -118,6 +154,8 @@ def open_transport(egress: EgressPolicy, *, max_connections: int = 0) -> Transpo
         )
         return aiohttp.ClientSession(
             connector=connector,
+            # Streams and short answers gain little from compression, and would have to be undone here.
+            headers={"Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             skip_auto_headers=("User-Agent",),

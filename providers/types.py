@@ -4,6 +4,8 @@ Every struct is frozen. The JSON names (camelCase) are those of the native `/mcp
 edge decodes straight into them; other dialects translate to and from these structs.
 """
 
+import binascii
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -21,11 +23,12 @@ class TextPart(Wire, frozen=True, tag_field="type", tag="text"):
     text: str
 
 
-IMAGE_SCHEMES = ("http://", "https://", "data:")
+_MEDIA_TYPE = re.compile(r"image/[a-z0-9][a-z0-9.+-]{0,60}", re.ASCII | re.IGNORECASE)
+_DATA_URL = re.compile(r"data:([^;,]{0,80});base64,", re.IGNORECASE)
 
 
 class ImagePart(Wire, frozen=True, tag_field="type", tag="image"):
-    """Either `url`, or `data` (base64) with its `media_type`."""
+    """Either `url` (http, https, or a data URL of base64), or `data` (base64) with its `media_type`."""
 
     url: str | None = None
     data: str | None = None
@@ -34,14 +37,34 @@ class ImagePart(Wire, frozen=True, tag_field="type", tag="image"):
     def __post_init__(self) -> None:
         if (self.url is None) == (self.data is None):
             raise ValueError("An image has either `url` or `data`")
-        if self.data is not None and self.media_type is None:
-            raise ValueError("An image given as `data` needs `mediaType`")
-        if self.url is not None and not self.url.lower().startswith(IMAGE_SCHEMES):
-            # A provider on this machine might open file: and others as itself.
-            raise ValueError("The `url` of an image begins with http://, https:// or data:")
+        if (self.data is None) != (self.media_type is None):
+            raise ValueError("An image given as `data` needs `mediaType`, and only that one has it")
+        inline = self.inline()
+        if inline is None:
+            if self.url is not None and not self.url.lower().startswith(("http://", "https://")):
+                # A provider on this machine might open file: and others as itself.
+                raise ValueError(
+                    "The `url` of an image begins with http://, https:// or data:image/…;base64,"
+                )
+            return
+        media_type, data = inline
+        if not _MEDIA_TYPE.fullmatch(media_type):
+            raise ValueError("The media type of an image begins with image/")
+        try:
+            binascii.a2b_base64(data, strict_mode=True)
+        except ValueError:
+            raise ValueError("The data of an image is base64 (RFC 4648 §4)") from None
+
+    def inline(self) -> tuple[str, str] | None:
+        """`(media type, base64)` of an image that travels in the request; None of one to be fetched."""
+        if self.data is not None:
+            return self.media_type or "", self.data
+        match = _DATA_URL.match(self.url or "")
+        return (match[1].lower(), (self.url or "")[match.end() :]) if match else None
 
     def as_url(self) -> str:
-        return self.url if self.url is not None else f"data:{self.media_type};base64,{self.data}"
+        inline = self.inline()
+        return f"data:{inline[0]};base64,{inline[1]}" if inline else self.url or ""
 
 
 Part = TextPart | ImagePart
@@ -100,6 +123,10 @@ class ResponseFormat(Wire, frozen=True):
     def __post_init__(self) -> None:
         if (self.schema is None) == (self.type == "json_schema"):
             raise ValueError("`schema` belongs to, and is required by, type json_schema")
+        if self.type != "json_schema" and self.name is not None:
+            raise ValueError("`name` belongs to type json_schema")
+        if self.type != "json_schema" and self.strict is not None:
+            raise ValueError("`strict` belongs to type json_schema")
 
 
 ToolChoice = Literal["auto", "none", "required"] | NamedTool

@@ -32,10 +32,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(components: Iterable[Component]) -> Report:
-    """The worst part decides."""
+    """The worst part decides; of nothing, nothing good can be said."""
     parts = tuple(components)
     statuses: list[Status] = [part.status for part in parts]
-    worst: Status = max(statuses, key=_SEVERITY.__getitem__, default="ok")
+    worst: Status = max(statuses, key=_SEVERITY.__getitem__, default="degraded")
     return Report(status=worst, timestamp=timestamp(), components=parts)
 
 

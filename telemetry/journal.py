@@ -32,7 +32,7 @@ class JournalError(Exception):
 
 
 class Journal:
-    """Appends for one process. Not thread-safe: the event loop is its only user."""
+    """Appends for one process. Not thread-safe: the event loop is its only user. `failing`: the last append did."""
 
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self._folder = folder
@@ -42,6 +42,7 @@ class Journal:
         self._fd = -1
         self._size = 0
         self._torn = False
+        self.failing = False
         self._checked = 0.0
         self._lock_fd = -1
         self._open()
@@ -71,9 +72,12 @@ class Journal:
             if written != len(line):
                 self._torn = True
                 raise OSError("the line was written in part")
-        except OSError as error:
+        except (OSError, JournalError) as error:
+            self.failing = True
+            if isinstance(error, JournalError):
+                raise
             raise JournalError(f"The journal cannot be written: {error.strerror or error}") from None
-        self._torn = False
+        self.failing = self._torn = False
         self._size += written
 
     def _ensure_open(self) -> None:

@@ -16,6 +16,7 @@
 | `big-delta` | a stream with one delta of 1 MB |
 | `binary`, `controls` | a delta that is mostly, or in part, control characters |
 | `tools` | two parallel tool calls, in fragments when streamed |
+| `usage-N` | tells of N prompt tokens |
 | `no-usage`, `length` | no usage; finish reason `length` |
 | `stream-40-20` | 40 deltas, 20 ms apart |
 | `endless` | a delta every 20 ms until the client leaves |
@@ -238,6 +239,8 @@ class Answer:
             "id": f"chatcmpl-fake-{self.number}",
             "choices": [{"index": 0, "message": message, "finish_reason": finish}],
         }
+        if match := re.fullmatch(r"usage-(\d+)", model):
+            usage = {"prompt_tokens": int(match[1]), "completion_tokens": 0, "total_tokens": int(match[1])}
         return answer if model == "no-usage" else answer | {"usage": usage}
 
     def vectors(self) -> Json:

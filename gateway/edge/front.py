@@ -20,6 +20,9 @@ OPEN_PATHS = frozenset({"/livez", "/readyz"})
 """The only routes that the network rule does not cover."""
 API_PREFIX = "/mcp/"
 API_PATHS = frozenset({"/health", "/metrics"})
+PLAYGROUND = "/admin/playground/call"
+BODY_PATHS = frozenset({"/mcp/chat", "/mcp/chatStream", "/mcp/embed", PLAYGROUND})
+"""The routes that take a body of JSON."""
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 _ODD_PATH = re.compile(r"//|/\.\.?(?:/|$)|[\x00-\x1f\x7f\\]")
 BAD_HOST = Refusal("BAD_REQUEST", "Unknown host", reason="UNKNOWN_HOST")
@@ -66,14 +69,16 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
     policy = gateway.runtime.policy
     hosts: list[bytes] = []
     forwarded: list[bytes] = []
-    encoding = media = scheme = b""
+    media: list[bytes] = []
+    encoded = False
+    scheme = b""
     for name, value in scope["headers"]:
         if name == b"host":
             hosts.append(value)
         elif name == b"content-type":
-            media = value
+            media.append(value)
         elif name == b"content-encoding":
-            encoding = value
+            encoded = True
         elif name == b"x-forwarded-for":
             forwarded.append(value)
         elif name == b"x-forwarded-proto":
@@ -85,12 +90,14 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
     if path in OPEN_PATHS:
         scope[PEER] = ""
         return
+    if encoded:
+        raise Refusal("UNSUPPORTED_MEDIA_TYPE", "Content encodings are not supported")
+    if path in BODY_PATHS and scope["method"] == "POST":
+        require_media_type(media)
     if scheme:
         believe_scheme(scope, scheme, policy)
     scope[PEER] = peer = require_peer(scope, forwarded, policy)
     if path.startswith(API_PREFIX) or path in API_PATHS:
-        if scope["method"] == "POST":
-            require_media_type(media, encoding)
         scope[TRAIL] = Trail(gateway, peer)
 
 
@@ -121,10 +128,9 @@ def believe_scheme(scope: Scope, scheme: bytes, policy: Policy) -> None:
         scope["scheme"] = "https" if scheme.strip().lower() == b"https" else "http"
 
 
-def require_media_type(media: bytes, encoding: bytes) -> None:
-    if encoding:
-        raise Refusal("UNSUPPORTED_MEDIA_TYPE", "Content encodings are not supported")
-    kind, _, parameters = media.partition(b";")
+def require_media_type(media: Sequence[bytes]) -> None:
+    """One Content-Type, and that of JSON in UTF-8."""
+    kind, _, parameters = (media[0] if len(set(media)) == 1 else b"").partition(b";")
     if kind.strip().lower() != b"application/json":
         raise Refusal("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json")
     charset = parameters.lower().partition(b"charset=")[2].strip(b'" ')

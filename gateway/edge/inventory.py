@@ -48,7 +48,7 @@ def _provider(provider: Provider, seen: Observation | None, client: Client) -> d
         for model in models_of(provider, seen)
         if client.allowed_models is None or model in client.allowed_models
     ]
-    ready = frozenset(seen.models) if seen else frozenset()
+    ready = frozenset(seen.models) if seen and seen.status == "ok" else frozenset()
     return {
         "name": provider.name,
         "capabilities": [name for name in CAPABILITIES if name in provider.capabilities],

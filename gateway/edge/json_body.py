@@ -14,19 +14,20 @@ import msgspec
 from gateway.errors import Detail, Refusal
 
 MAX_DEPTH = 64
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and content with a string that never ends: there is nothing to go back to, however long it is.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\x00")
 _AT = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
-_FIELD = re.compile(r"(?:required|unknown) field `(?P<field>[^`]*)`")
+_FIELD = re.compile(r"(?:required|unknown) field `(?P<field>[^`]*)`|^`(?P<named>[^`]*)`")
 
 
 def refuse(reason: str, message: str) -> NoReturn:
     raise Refusal("BAD_REQUEST", message, reason=reason)
 
 
-def require_json(body: bytes) -> None:
-    """Raises `Refusal` (`BAD_REQUEST` with a reason) for anything but one well-formed JSON value."""
+def require_json(body: bytes) -> Any:
+    """The value. Raises `Refusal` (`BAD_REQUEST` with a reason) for anything but one well-formed JSON value."""
     if body.startswith(b"\xef\xbb\xbf"):
         refuse("INVALID_ENCODING", "The body must be UTF-8 without a byte order mark")
     try:
@@ -46,6 +47,7 @@ def require_json(body: bytes) -> None:
         refuse("JSON_TOO_DEEP", f"The body is nested more than {MAX_DEPTH} levels deep")
     if _SUSPECT.search(body):
         _require_text(value)
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,7 +111,8 @@ def invalid(error: msgspec.ValidationError) -> Refusal:
     path, message = (at["path"], text[: at.start()]) if at else ("", text)
     field = _FIELD.search(message)
     if field:
-        path = f"{path}.{field['field']}" if path else field["field"]
+        name = field["field"] or field["named"]
+        path = f"{path}.{name}" if path else name
     reason = "NUMBER_OUT_OF_RANGE" if "out of range" in message else "VALIDATION_FAILED"
     return Refusal(
         "BAD_REQUEST", "The request is not valid", reason=reason, details=(Detail(path[:500], message[:500]),)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from io import BytesIO
 from typing import cast
 
+from django.core.exceptions import TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.functional import cached_property
 
@@ -116,7 +117,11 @@ class CallRequest(HttpRequest):
 
     @cached_property
     def GET(self) -> QueryDict:
-        return QueryDict(self.scope["query_string"], encoding="utf-8")
+        """Raises `Refusal` for more parameters than Django reads."""
+        try:
+            return QueryDict(self.scope["query_string"], encoding="utf-8")
+        except TooManyFieldsSent:
+            raise Refusal("BAD_REQUEST", "Too many query parameters", reason="VALIDATION_FAILED") from None
 
 
 def _headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:

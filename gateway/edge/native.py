@@ -1,6 +1,7 @@
 """The native `/mcp` dialect: the bodies a client sends, and the answers it gets (contract §1)."""
 
-from datetime import datetime
+import re
+from datetime import date
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -25,10 +26,31 @@ from providers.types import (
 )
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-RequestId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+RequestId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 StopText = Annotated[str, Meta(min_length=1)]
 INT64 = 2**63 - 1
+
+
+_TIMESTAMP = re.compile(
+    r"(\d{4})-?(\d\d)-?(\d\d)(?:T(\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,]\d{1,9})?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
+
+
+def is_timestamp(text: str) -> bool:
+    """A calendar date of ISO 8601, with or without a time and its zone. 24:00 and the leap second are times."""
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None:
+        return False
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
+    if hour > 24 or minute > 59 or second > 60 or (hour == 24 and (minute or second)):
+        return False
+    try:
+        date(year, month, day)
+    except ValueError:
+        return False
+    return True
 
 
 class Envelope(Wire, frozen=True, kw_only=True):
@@ -39,12 +61,8 @@ class Envelope(Wire, frozen=True, kw_only=True):
     model: Text | None = None
 
     def __post_init__(self) -> None:
-        if self.timestamp is None:
-            return
-        try:
-            datetime.fromisoformat(self.timestamp)
-        except ValueError:
-            raise ValueError("`timestamp` is an ISO 8601 date and time") from None
+        if self.timestamp is not None and not is_timestamp(self.timestamp):
+            raise ValueError("`timestamp` is an ISO 8601 date and time such as 2026-01-31T12:00:00Z")
 
 
 class ChatBody(Envelope, frozen=True, kw_only=True):
@@ -89,10 +107,11 @@ _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
 def decode(trail: Trail, kind: type[Body], raw: bytes) -> Body:
     """Raises `Refusal` with the contract's reason. Notes on the trail who the request says it is."""
     trail.stage, trail.bytes_in = "body", len(raw)
-    require_json(raw)
+    parsed = require_json(raw)
     try:
         body: Body = _DECODERS[kind].decode(raw)
     except msgspec.ValidationError as error:
+        _note_envelope(trail, parsed)
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         refuse("INVALID_JSON", "The body is not valid JSON")
@@ -105,6 +124,20 @@ def decode(trail: Trail, kind: type[Body], raw: bytes) -> Body:
             metadata={"callerTool": body.caller_tool, "toolId": trail.caller.client.tool_id},
         )
     return body
+
+
+def _note_envelope(trail: Trail, parsed: Any) -> None:
+    """Of a request that is not valid, who it said it was is on record where that part is."""
+    if not isinstance(parsed, dict):
+        return
+    for name, member, kind in (
+        ("requestId", "request_id", RequestId),
+        ("callerTool", "claimed_tool", Name),
+    ):
+        try:
+            setattr(trail, member, msgspec.convert(parsed.get(name), kind))
+        except msgspec.ValidationError:
+            continue
 
 
 class WireUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

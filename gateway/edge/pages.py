@@ -8,7 +8,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import mark_safe
-from django.views.decorators.http import require_safe
 
 from gateway.edge.respond import encode_json, problem_headers
 from gateway.environment import SHIPPED
@@ -51,26 +50,31 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return problem_response(INTERNAL)
 
 
-@require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return HttpResponseRedirect("/admin/")
+    return read_only(request) or HttpResponseRedirect("/admin/")
+
+
+def read_only(request: HttpRequest) -> HttpResponse | None:
+    """The refusal of any method but GET and HEAD."""
+    if request.method in ("GET", "HEAD"):
+        return None
+    allow = ((b"allow", b"GET, HEAD"),)
+    return problem_response(Problem(code="METHOD_NOT_ALLOWED", message="Method not allowed", headers=allow))
 
 
 def staff_metrics(request: HttpRequest) -> HttpResponse:
     """For staff who are logged in; clients with a token never get here."""
     if not (request.user.is_authenticated and request.user.is_active and request.user.is_staff):
         return problem_response(Problem(code="UNAUTHORIZED", message="Missing client token"))
-    if request.method not in ("GET", "HEAD"):
-        allow = ((b"allow", b"GET, HEAD"),)
-        return problem_response(
-            Problem(code="METHOD_NOT_ALLOWED", message="Method not allowed", headers=allow)
-        )
+    if refusal := read_only(request):
+        return refusal
     return HttpResponse(prometheus.exposition(), content_type=prometheus.CONTENT_TYPE)
 
 
 @staff_member_required
-@require_safe
 def guides(request: HttpRequest, name: str = "") -> HttpResponse:
+    if refusal := read_only(request):
+        return refusal
     html = render_guide(SHIPPED / "docs", name, reverse("docs"))
     if html is None:
         raise Http404

@@ -48,6 +48,9 @@ class MetricsEndpoint:
         trail: Trail = scope[TRAIL]
         try:
             if find_token(scope["headers"]) is None:
+                if scope["method"] not in READ_ONLY:
+                    # Django would ask for a CSRF token first, and whoever asks here has no account to begin with.
+                    raise Refusal("UNAUTHORIZED", "Missing client token")
                 await self._for_staff(scope, receive, send)
                 return
             caller = identify(trail, scope["headers"])
@@ -57,7 +60,7 @@ class MetricsEndpoint:
             body = prometheus.exposition()
             trail.close(status=200, bytes_out=len(body))
         except Exception as error:  # the outermost edge of a call
-            problem = problem_for(error)
+            problem = trail.problem(error)
             trail.close(status=problem.status, bytes_out=0, problem=problem)
             await send_problem(send, problem, trail.call_id)
             return

@@ -16,7 +16,7 @@ from clients.types import Caller, Client
 from gateway import pipeline
 from gateway.decided import Decided
 from gateway.edge import native
-from gateway.edge.front import PEER, TRAIL, Front, require_media_type
+from gateway.edge.front import PEER, PLAYGROUND, TRAIL, Front
 from gateway.edge.respond import Receive, Scope, Send, send_problem
 from gateway.edge.sse import DONE, ChatStreamConsumer, StreamedAnswer, frame
 from gateway.errors import Problem, Refusal, problem_for
@@ -25,7 +25,7 @@ from providers.attempt import Attempt
 from providers.routing import Plan
 from providers.types import ChatRequest
 
-PATH = "admin/playground/call"
+PATH = PLAYGROUND.removeprefix("/")
 TICKET_SALT = "gateway.playground"
 TICKET_S = 60
 TOKEN_PREFIX = "playground:"  # noqa: S105 - stands in the record where other calls have a token's id
@@ -69,12 +69,8 @@ class Playground:
         gateway = self._front.gateway
         assert gateway is not None, "the front answers by itself until there is one"
         trail = scope[TRAIL] = Trail(gateway, scope[PEER])
-        try:
-            if scope["method"] != "POST":
-                raise Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"allow", b"POST"),))
-            headers = dict(scope["headers"])
-            require_media_type(headers.get(b"content-type", b""), headers.get(b"content-encoding", b""))
-        except Refusal as refusal:
+        if scope["method"] != "POST":
+            refusal = Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"allow", b"POST"),))
             await send_problem(send, problem_for(refusal), trail.call_id)
             return
         await self._consumer(scope, receive, send)

@@ -5,6 +5,7 @@ stream as a task beside the messages, and ends it when the connection does.
 """
 
 import asyncio
+import time
 from typing import Any
 
 from channels.exceptions import StopConsumer
@@ -20,6 +21,7 @@ from gateway.errors import Problem, Refusal, problem_for
 from gateway.sanitise import Assembly
 from gateway.trail import Trail
 from providers.attempt import ProviderStream
+from providers.errors import DeadlineError
 from providers.routing import Plan
 from providers.types import ChatRequest, Delta, ToolCall
 from telemetry.journal import JournalError
@@ -36,6 +38,11 @@ HEADERS = [
 def frame(value: Any) -> bytes:
     """One event. JSON has no raw line breaks, so nothing inside can end the frame."""
     return b"data: " + encode_json(value) + b"\n\n"
+
+
+def _error_frame(problem: Problem, call_id: str) -> bytes:
+    told = problem.body(call_id)
+    return frame({key: told[key] for key in ("error", "message", "retryAfterMs", "traceId") if key in told})
 
 
 class ChatStreamConsumer(AsyncHttpConsumer):
@@ -98,6 +105,7 @@ class StreamedAnswer:
         self._beating: asyncio.Task[None] | None = None
         self._stream: ProviderStream | None = None
         self._assembly = Assembly()
+        self._torn = False
 
     async def run(self, body: bytes, scope: Any) -> None:
         request, planned = self._admit(body, scope)
@@ -152,7 +160,19 @@ class StreamedAnswer:
             trace_id = self._trail.trace_id
             for delta in deltas:
                 self._assembly.add(delta)
-            await self._send(b"".join([self._delta_frame(delta, trace_id) for delta in deltas]))
+            await self._send_by(
+                stream.ends, b"".join([self._delta_frame(delta, trace_id) for delta in deltas])
+            )
+
+    async def _send_by(self, ends: float, data: bytes) -> None:
+        """The total deadline also holds for a client that reads too slowly. Raises `DeadlineError`."""
+        try:
+            async with asyncio.timeout(max(ends - time.monotonic(), 0)):
+                await self._send(data)
+        except TimeoutError:
+            # Part of a frame may be out, and nothing that looked like a frame could be trusted behind it.
+            self._torn = True
+            raise DeadlineError("total") from None
 
     def _delta_frame(self, delta: Delta, trace_id: str) -> bytes:
         return frame(native.DeltaFrame(delta=delta, trace_id=trace_id))
@@ -196,14 +216,20 @@ class StreamedAnswer:
     async def _end(self, problem: Problem, outcome: str = "") -> None:
         trail = self._trail
         status = 200 if self._started else problem.status
+        answer = (
+            _error_frame(problem, trail.call_id) if self._started else problem_body(problem, trail.call_id)
+        )
         try:
-            trail.close(status=status, bytes_out=self._bytes_out, problem=problem, outcome=outcome)
+            trail.close(
+                status=status, bytes_out=self._bytes_out + len(answer), problem=problem, outcome=outcome
+            )
         except JournalError as error:
             problem = problem_for(error)
-        if self._started:
-            told = problem.body(trail.call_id)
-            shown = {key: told[key] for key in ("error", "message", "retryAfterMs", "traceId") if key in told}
-            await self._send(frame(shown) + self._end_of_stream(), more=False)
+            answer = _error_frame(problem, trail.call_id)
+        if self._torn:
+            await self._send(b"", more=False)
+        elif self._started:
+            await self._send(answer + self._end_of_stream(), more=False)
         else:
             await self._consumer.send_response(
                 problem.status,

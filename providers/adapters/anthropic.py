@@ -11,7 +11,15 @@ from typing import Any
 import httpx
 import msgspec
 
-from providers.adapters.base import Adapter, EventReader, clean_id, decode, endpoint, post, tokens
+from providers.adapters.base import (
+    Adapter,
+    EventReader,
+    clean_id,
+    decode,
+    endpoint,
+    post,
+    tokens,
+)
 from providers.errors import UpstreamError
 from providers.types import (
     UNREPORTED,
@@ -25,6 +33,7 @@ from providers.types import (
     Message,
     NamedTool,
     Provider,
+    ResponseFormat,
     Target,
     TextPart,
     ToolCall,
@@ -72,10 +81,11 @@ class _Usage(msgspec.Struct):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
 
-    def inputs(self) -> int:
+    def inputs(self) -> int | None:
         """Input tokens are counted in three parts: fresh, written to the cache, read from it."""
         parts = (self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens)
-        return sum(part or 0 for part in parts)
+        known = [part for part in parts if part is not None]
+        return sum(known) if known else None
 
     def after(self, earlier: "_Usage") -> "_Usage":
         """The counts of a stream are cumulative; one that is left out stands as it was."""
@@ -145,6 +155,8 @@ class Anthropic(Adapter):
             return "temperature"
         if request.response_format is not None and request.response_format.type == "json_object":
             return "responseFormat"
+        if request.response_format is not None and request.response_format.strict is False:
+            return "responseFormat.strict"
         for n, message in enumerate(request.messages):
             if message.role == "system" and any(
                 isinstance(part, ImagePart) for part in message.content or ()
@@ -177,9 +189,7 @@ class Anthropic(Adapter):
         if request.tool_choice is not None and (request.tools or request.tool_choice != "none"):
             payload["tool_choice"] = encode_tool_choice(request.tool_choice)
         if request.response_format is not None and request.response_format.type == "json_schema":
-            payload["output_config"] = {
-                "format": {"type": "json_schema", "schema": request.response_format.schema}
-            }
+            payload["output_config"] = {"format": encode_format(request.response_format)}
         if stream:
             payload["stream"] = True
         return post(_endpoint(target.provider, "messages"), headers(target.provider), payload)
@@ -326,14 +336,18 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
 
 
 def _image(part: ImagePart) -> dict[str, Any]:
-    head, _, data = (part.url or "").partition(";base64,")
-    if head.startswith("data:"):
-        source = {"type": "base64", "media_type": head.removeprefix("data:"), "data": data}
-    elif part.url is not None:
-        source = {"type": "url", "url": part.url}
-    else:
-        source = {"type": "base64", "media_type": part.media_type or "", "data": part.data or ""}
-    return {"type": "image", "source": source}
+    inline = part.inline()
+    if inline is None:
+        return {"type": "image", "source": {"type": "url", "url": part.url}}
+    return {"type": "image", "source": {"type": "base64", "media_type": inline[0], "data": inline[1]}}
+
+
+def encode_format(wanted: ResponseFormat) -> dict[str, Any]:
+    """There is no field for a name here; JSON Schema has one for the same purpose."""
+    schema = wanted.schema or {}
+    if wanted.name is not None and "title" not in schema:
+        schema = schema | {"title": wanted.name}
+    return {"type": "json_schema", "schema": schema}
 
 
 def encode_tools(request: ChatRequest) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import msgspec
 
 from providers.errors import UpstreamError
 from providers.types import (
+    UNREPORTED,
     ChatReply,
     ChatRequest,
     EmbedReply,
@@ -26,6 +27,8 @@ from providers.types import (
     Usage,
 )
 
+MAX_TOKENS_COUNTED = 2**53 - 1
+"""The largest count that JSON's readers agree on (RFC 8259 §6); the record's columns hold it as well."""
 MAX_RETRY_AFTER_MS = 60_000
 MAX_MODELS = 10_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -142,13 +145,19 @@ def clean_id(value: object) -> str | None:
 
 
 def tokens(inputs: int | None, outputs: int | None, total: int | None = None) -> Usage:
-    """A usage that adds up, from counts that may be missing or negative."""
-    count_in, count_out = max(inputs or 0, 0), max(outputs or 0, 0)
+    """A usage that adds up, from counts that may be missing, negative or absurd."""
+    if inputs is None and outputs is None and total is None:
+        return UNREPORTED
+    count_in, count_out = _counted(inputs), _counted(outputs)
     return Usage(
         input_tokens=count_in,
         output_tokens=count_out,
-        total_tokens=count_in + count_out if total is None else max(total, 0),
+        total_tokens=_counted(count_in + count_out if total is None else total),
     )
+
+
+def _counted(tokens: int | None) -> int:
+    return min(max(tokens or 0, 0), MAX_TOKENS_COUNTED)
 
 
 def retry_after_ms(headers: Mapping[str, str]) -> int | None:

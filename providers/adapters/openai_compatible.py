@@ -10,7 +10,15 @@ from typing import Any
 import httpx
 import msgspec
 
-from providers.adapters.base import Adapter, EventReader, clean_id, decode, endpoint, post, tokens
+from providers.adapters.base import (
+    Adapter,
+    EventReader,
+    clean_id,
+    decode,
+    endpoint,
+    post,
+    tokens,
+)
 from providers.errors import UpstreamError
 from providers.types import (
     UNREPORTED,
@@ -212,10 +220,12 @@ class OpenAICompatible(Adapter):
 
 
 class _ChunkReader(EventReader):
-    """Keeps whether the model refused: the finish reason comes in a later chunk, and is `stop`."""
+    """Keeps whether the model refused, for the finish reason comes in a later chunk, and is `stop`; and which tool
+    calls have begun, for some vendors give them no id, and a result needs one to answer to."""
 
     def __init__(self) -> None:
         self._refused = False
+        self._begun: set[int] = set()
 
     def read(self, name: str, data: bytes) -> Event | None:
         if data.strip() == b"[DONE]":
@@ -228,28 +238,27 @@ class _ChunkReader(EventReader):
         self._refused = self._refused or bool(delta and delta.refusal)
         reason = choice.finish_reason if choice else None
         return Event(
-            delta=_delta(delta) if delta else None,
+            delta=self._delta(delta) if delta else None,
             finish_reason=finish(reason, refused=self._refused) if reason else None,
             usage=chunk.usage.usage() if chunk.usage else None,
             trace_id=clean_id(chunk.id),
         )
 
+    def _delta(self, message: _Message) -> Delta | None:
+        calls = tuple(self._call(n, call) for n, call in enumerate(message.tool_calls or ()))
+        delta = Delta(role="assistant" if message.role else None, content=message.text(), tool_calls=calls)
+        return delta or None
 
-def _delta(message: _Message) -> Delta | None:
-    delta = Delta(
-        role=message.role,
-        content=message.text(),
-        tool_calls=tuple(
-            ToolCallDelta(
-                index=n if call.index is None else call.index,
-                id=call.id,
-                name=call.function.name if call.function else None,
-                arguments=call.function.text() if call.function else None,
-            )
-            for n, call in enumerate(message.tool_calls or ())
-        ),
-    )
-    return delta or None
+    def _call(self, place: int, call: _ToolCall) -> ToolCallDelta:
+        index = place if call.index is None else call.index
+        first, function = index not in self._begun, call.function
+        self._begun.add(index)
+        return ToolCallDelta(
+            index=index,
+            id=call.id or (f"call_{index}" if first else None),
+            name=function.name if function else None,
+            arguments=function.text() if function else None,
+        )
 
 
 def finish(reason: str, *, refused: bool) -> FinishReason:

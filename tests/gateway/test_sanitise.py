@@ -103,21 +103,38 @@ def test_events_without_text_give_nothing_and_garbled_ones_count_as_dropped() ->
     assert sanitise(Event(garbled=True, delta=Delta(content="x")), 4000) == Sanitised((), dropped=1)
 
 
-def test_role_and_tool_calls_go_with_the_first_piece_only() -> None:
-    calls = (ToolCallDelta(index=0, id="t", name="f", arguments='{"a":'),)
+def test_role_goes_with_the_first_piece_and_tool_calls_come_after_the_text() -> None:
+    calls = (ToolCallDelta(index=0, id="t", name="f", arguments='{"a'),)
     event = Event(delta=Delta(role="assistant", content="abcdef\x00", tool_calls=calls))
     assert sanitise(event, 3) == Sanitised(
-        (Delta(role="assistant", content="abc", tool_calls=calls), Delta(content="def")), removed=1, split=1
+        (Delta(role="assistant", content="abc"), Delta(content="def"), Delta(tool_calls=calls)),
+        removed=1,
+        split=1,
     )
 
 
-def test_a_long_tool_call_is_not_split_and_a_clean_one_not_touched() -> None:
-    delta = Delta(
-        tool_calls=(ToolCallDelta(index=1, id="t\x01", name="f", arguments="x" * 50 + "\n\t\u2028"),)
+def test_long_arguments_are_split_and_arrive_whole() -> None:
+    calls = (
+        ToolCallDelta(index=0, id="a", name="f", arguments="x" * 7 + "\n\t\u2028"),
+        ToolCallDelta(index=1, id="b", name="g", arguments="{}"),
     )
-    result = sanitise(Event(delta=delta), 3)
-    assert result == Sanitised((delta,))
-    assert result.deltas[0] is delta
+    result = sanitise(Event(delta=Delta(role="assistant", tool_calls=calls)), 4)
+    assert (result.removed, result.split, len(result.deltas)) == (0, 1, 3)
+    assert result.deltas[0].role == "assistant"
+    assert all(len(call.arguments or "") <= 4 for delta in result.deltas for call in delta.tool_calls)
+    assembly = Assembly()
+    for delta in result.deltas:
+        assembly.add(delta)
+    assert assembly.tool_calls() == [("a", "f", "x" * 7 + "\n\t\u2028"), ("b", "g", "{}")]
+
+
+def test_names_and_ids_of_tool_calls_are_text_too() -> None:
+    dirty = ToolCallDelta(index=0, id="c\x00all", name="wea\x1bther", arguments="{}")
+    result = sanitise(Event(delta=Delta(tool_calls=(dirty,))), 4000)
+    clean = ToolCallDelta(index=0, id="call", name="weather", arguments="{}")
+    assert result == Sanitised((Delta(tool_calls=(clean,)),), removed=1)
+    mostly = ToolCallDelta(index=0, arguments="a\x00\x01\x02b")
+    assert sanitise(Event(delta=Delta(tool_calls=(mostly,))), 4000) == Sanitised((), dropped=1)
 
 
 @pytest.mark.parametrize("content", [None, "text", "te\nxt"])

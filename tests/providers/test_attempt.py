@@ -40,7 +40,7 @@ class Stage:
 
     def __init__(self, **scripts: list[Any]) -> None:
         self.scripts, self.asked, self.slept = scripts, [], []
-        self.run = Run(retry_attempts=2, started=time.monotonic())
+        self.run = Run(retry_attempts=2, started=time.monotonic(), total_ms=2000)
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host
@@ -127,13 +127,16 @@ async def test_silence_is_a_deadline_and_the_next_is_tried() -> None:
     assert [attempt.reason for attempt in stage.run.attempts[:2]] == ["FIRST_EVENT_TIMEOUT"] * 2
 
 
-async def test_the_total_deadline_ends_everything() -> None:
+async def test_the_total_deadline_of_the_call_ends_everything() -> None:
     async def silent() -> httpx.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
     stage = Stage(a=[silent], b=[200])
-    error = await stage.failure(msgspec_replace(target("a"), total_ms=50), target("b"))
+    stage.run = Run(retry_attempts=2, started=time.monotonic(), total_ms=50)
+    error = await stage.failure(
+        msgspec_replace(target("a"), total_ms=50), msgspec_replace(target("b"), total_ms=50)
+    )
     assert (error.classification, error.reason) == ("DEADLINE_EXCEEDED", "TOTAL_TIMEOUT")
     assert stage.asked == ["a"]
 

@@ -76,6 +76,15 @@ async def test_a_dialled_address_outside_the_policy_is_refused_before_a_connecti
         assert error.classification == "CONFIG" or error.reason == "UPSTREAM_DNS_FAILURE", url
 
 
+async def test_a_host_that_cannot_be_written_is_a_matter_of_configuration() -> None:
+    for host in ("a..b", "a" * 70 + ".net", "x" * 300):
+        error = await failure(f"http://{host}/v1")
+        assert (error.classification, error.reason) in (
+            ("CONFIG", "BASE_URL_INVALID"),
+            ("TEMPORARY", "UPSTREAM_DNS_FAILURE"),
+        ), host
+
+
 @pytest.mark.parametrize(
     ("address", "permitted"),
     [

@@ -17,7 +17,7 @@ def component(status: Status, **more: Any) -> Component:
 @pytest.mark.parametrize(
     ("statuses", "worst"),
     [
-        ([], "ok"),
+        ([], "degraded"),
         (["ok"], "ok"),
         (["ok", "degraded"], "degraded"),
         (["ok", "failed"], "failed"),
