@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from gateway.assistant.draft import Documents, Draft
-from gateway.assistant.fields import show_period
+from gateway.assistant.typed import show_period
 from gateway.difference import Change, Detail, difference
 
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from gateway.assistant import draft as drafts
 from gateway.assistant.checking import below, client_problems
 from gateway.assistant.draft import Draft, Json
-from gateway.assistant.fields import ALLOWED_METHODS, CLIENT_FIELDS, EXPIRY, TOOL_ID, Field, show_period
+from gateway.assistant.fields import ALLOWED_METHODS, CLIENT_FIELDS, EXPIRY, TOOL_ID, Field
 from gateway.assistant.forms import EntryForm
 from gateway.assistant.prompts import Back, Console
+from gateway.assistant.typed import show_period
 
 
 class ClientForm(EntryForm):

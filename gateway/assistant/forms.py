@@ -5,8 +5,9 @@ from typing import Any
 
 from gateway.assistant.checking import below, told
 from gateway.assistant.draft import Json
-from gateway.assistant.fields import Field, get, put, show
+from gateway.assistant.fields import Field, get, put
 from gateway.assistant.prompts import Back, Console, shortened
+from gateway.assistant.typed import show
 
 
 class EntryForm:

@@ -4,7 +4,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.assistant.fields import Field, show
+from gateway.assistant.fields import Field
+from gateway.assistant.typed import show
 
 WIDTH = 78
 MAX_KEPT = 50

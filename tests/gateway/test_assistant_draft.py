@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.assistant import draft as drafts
-from gateway.assistant import fields
+from gateway.assistant import fields, typed
 from gateway.assistant.changes import compared, pending
 from gateway.assistant.draft import Documents, Draft, TokenRequest
 from providers.types import Secret
@@ -102,39 +102,39 @@ def test_a_difference_names_what_came_went_and_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "typed", "value"),
+    ("read", "line", "value"),
     [
-        (fields.names, " a, b ,,c", ["a", "b", "c"]),
-        (fields.whole, "12", 12),
-        (fields.number, "9.5", 9.5),
-        (fields.number, "90", 90),
-        (fields.yes_or_no, "Y", True),
-        (fields.yes_or_no, "no", False),
-        (fields.limit, "10 per 1000 ms", {"maxRequests": 10, "intervalMs": 1000}),
-        (fields.limit, "10/1000", {"maxRequests": 10, "intervalMs": 1000}),
-        (fields.period, "90d", 7_776_000),
-        (fields.period, "2 w", 1_209_600),
+        (typed.names, " a, b ,,c", ["a", "b", "c"]),
+        (typed.whole, "12", 12),
+        (typed.number, "9.5", 9.5),
+        (typed.number, "90", 90),
+        (typed.yes_or_no, "Y", True),
+        (typed.yes_or_no, "no", False),
+        (typed.limit, "10 per 1000 ms", {"maxRequests": 10, "intervalMs": 1000}),
+        (typed.limit, "10/1000", {"maxRequests": 10, "intervalMs": 1000}),
+        (typed.period, "90d", 7_776_000),
+        (typed.period, "2 w", 1_209_600),
     ],
 )
-def test_what_is_typed_becomes_a_value(read: Any, typed: str, value: Any) -> None:
-    assert read(typed) == value
+def test_what_is_typed_becomes_a_value(read: Any, line: str, value: Any) -> None:
+    assert read(line) == value
 
 
 @pytest.mark.parametrize(
-    ("read", "typed"),
+    ("read", "line"),
     [
-        (fields.whole, "1.5"),
-        (fields.whole, "٣"),
-        (fields.number, "nan"),
-        (fields.yes_or_no, "maybe"),
-        (fields.limit, "10"),
-        (fields.period, "0d"),
-        (fields.period, "90"),
+        (typed.whole, "1.5"),
+        (typed.whole, "٣"),
+        (typed.number, "nan"),
+        (typed.yes_or_no, "maybe"),
+        (typed.limit, "10"),
+        (typed.period, "0d"),
+        (typed.period, "90"),
     ],
 )
-def test_what_cannot_be_read_says_what_to_type(read: Any, typed: str) -> None:
+def test_what_cannot_be_read_says_what_to_type(read: Any, line: str) -> None:
     with pytest.raises(ValueError, match="Type "):
-        read(typed)
+        read(line)
 
 
 def test_a_field_lies_where_its_dotted_name_says() -> None:
@@ -155,4 +155,4 @@ def test_what_a_file_does_not_write_is_taken_out_of_the_entry() -> None:
 
 def test_values_are_shown_as_they_would_be_typed() -> None:
     values = [None, True, ["a", "b"], {"maxRequests": 1, "intervalMs": 2}, "two\nlines", 5]
-    assert [fields.show(value) for value in values] == ["", "yes", "a, b", "1 per 2 ms", "two lines", "5"]
+    assert [typed.show(value) for value in values] == ["", "yes", "a, b", "1 per 2 ms", "two lines", "5"]
