@@ -13,7 +13,7 @@ from django.db import transaction
 
 from clients import loader as clients_loader
 from clients.tokens import Pepper, parse_peppers
-from gateway import backups, versions
+from gateway import changelog, versions
 from gateway.attribution import attributed
 from gateway.environment import SettingsError
 from gateway.models import ConfigFile
@@ -123,7 +123,7 @@ def _missing_keys(item: Loaded) -> list[str]:
 def export_file(name: str, folder: Path) -> list[Path]:
     """Writes the file with its backup and returns the old backups removed. Raises `backups.SaveError`."""
     data = render(name)
-    removed = backups.save(folder / name, data)
+    removed = changelog.save(folder / name, data)
     if folder.resolve() == settings.CONFIG_DIR.resolve():
         note_synced(name, data)
     return removed

@@ -90,11 +90,17 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {
-    "default": environ.Env.db_url_config(
-        ENVIRONMENT["DATABASE_URL"] or f"sqlite:///{STATE_DIR / 'llm-caller.sqlite3'}"
-    )
-}
+try:
+    DATABASES = {
+        "default": environ.Env.db_url_config(
+            ENVIRONMENT["DATABASE_URL"] or f"sqlite:///{STATE_DIR / 'llm-caller.sqlite3'}"
+        )
+    }
+except ValueError:
+    # Its own message would show the part of a password that looks like a port.
+    raise SettingsError(
+        "DATABASE_URL cannot be read; characters such as / in a password are written %2F"
+    ) from None
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     try:
         # Django's checks ask the database, so that its folder has to be there before any command runs.
