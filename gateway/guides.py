@@ -9,12 +9,15 @@ from markdown_it.token import Token
 GUIDES = {
     "clients": "For client authors",
     "operators": "For operators",
+    "auditors": "For auditors",
     "runbook": "Runbook",
     "settings": "Settings",
     "adapters": "Kinds of providers",
     "developers": "For developers",
+    "pictures": "Every page in pictures",
 }
 _TO_GUIDE = re.compile(r"(?:\./)?([a-z]+)\.md(#.*)?")
+_IMAGE_NAME = re.compile(r"[a-z0-9-]{1,80}")
 _OUTSIDE = re.compile(r"(?:https?://|#)")
 
 
@@ -42,8 +45,18 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
+def image(folder: Path, name: str) -> Path | None:
+    """The file of a picture in the guides; None when there is none of that name."""
+    path = folder / "images" / f"{name}.png"
+    return path if _IMAGE_NAME.fullmatch(name) and path.exists() else None
+
+
 def _relink(token: Token, base: str) -> None:
     """A link to another file of the checkout has no page here: it loses its target, not its text."""
+    source = token.attrGet("src")
+    if isinstance(source, str) and source.startswith("images/"):
+        token.attrSet("src", f"{base}{source}")
+        token.attrSet("loading", "lazy")
     href = token.attrGet("href")
     if not isinstance(href, str) or _OUTSIDE.match(href):
         return

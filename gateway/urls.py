@@ -9,6 +9,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("docs/", pages.guides, name="docs"),
     path("docs/<slug:name>", pages.guides, name="guide"),
+    path("docs/images/<slug:name>.png", pages.guide_image),
     path("metrics", pages.staff_metrics),
     path("", pages.home),
 ]

@@ -69,7 +69,14 @@ POLICIES = {
     "/livez": ("GET", (200,) * 6),
     "/readyz": ("GET", (200,) * 6),
 }
-DJANGO_POLICIES = {"admin/": 302, "docs/": 302, "docs/<slug:name>": 302, "metrics": 401, "": 302}
+DJANGO_POLICIES = {
+    "admin/": 302,
+    "docs/": 302,
+    "docs/<slug:name>": 302,
+    "docs/images/<slug:name>.png": 302,
+    "metrics": 401,
+    "": 302,
+}
 """What somebody who is not logged in gets from Django's routes: the login page, or an error."""
 
 

@@ -12,7 +12,7 @@ from django.utils.safestring import mark_safe
 from gateway.edge.respond import encode_json, problem_headers
 from gateway.environment import SHIPPED
 from gateway.errors import INTERNAL, Problem
-from gateway.guides import GUIDES
+from gateway.guides import GUIDES, image
 from gateway.guides import render as render_guide
 from gateway.runtime import new_call_id
 from telemetry import prometheus
@@ -85,3 +85,15 @@ def guides(request: HttpRequest, name: str = "") -> HttpResponse:
         "html": mark_safe(html),  # noqa: S308 - our own files, rendered with HTML switched off
     }
     return render(request, "docs/guide.html", context)
+
+
+@staff_member_required
+def guide_image(request: HttpRequest, name: str) -> HttpResponse:
+    if refusal := read_only(request):
+        return refusal
+    path = image(SHIPPED / "docs", name)
+    if path is None:
+        raise Http404
+    return HttpResponse(
+        path.read_bytes(), content_type="image/png", headers={"Cache-Control": "private, max-age=3600"}
+    )
