@@ -45,7 +45,7 @@ class ConfigChange(models.Model):
         indexes = [models.Index(fields=("table", "-id"), name="change_by_table")]
 
     def __str__(self) -> str:
-        return f"{self.table} {self.row} {self.action}"
+        return f"{self.table.rpartition('.')[2]} {self.row} {self.action}"
 
 
 class ConfigFile(models.Model):

@@ -1,4 +1,4 @@
-"""Who may do what: the groups, and every admin route and form for each kind of visitor."""
+"""The groups and what they may do, and that superusers do not lock anybody out."""
 
 from typing import Any
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.decorators import staff_member_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -16,6 +16,8 @@ from gateway.errors import INTERNAL, Problem
 from gateway.guides import GUIDES
 from gateway.guides import render as render_guide
 from gateway.runtime import new_call_id
+from gateway.second_factor import may_enter
+from gateway.throttle import GUIDES as GUIDES_READ
 from telemetry import prometheus
 
 
@@ -58,7 +60,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def staff_metrics(request: HttpRequest) -> HttpResponse:
     """For staff who are logged in; clients with a token never get here."""
-    if not (request.user.is_authenticated and request.user.is_active and request.user.is_staff):
+    if not may_enter(request):
         return problem_response(Problem(code="UNAUTHORIZED", message="Missing client token"))
     if request.method not in ("GET", "HEAD"):
         allow = ((b"allow", b"GET, HEAD"),)
@@ -68,9 +70,12 @@ def staff_metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(prometheus.exposition(), content_type=prometheus.CONTENT_TYPE)
 
 
-@staff_member_required
 @require_safe
 def guides(request: HttpRequest, name: str = "") -> HttpResponse:
+    if not may_enter(request):
+        return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+    if GUIDES_READ.count(request):
+        return problem_response(GUIDES_READ.problem)
     html = render_guide(SHIPPED / "docs", name, reverse("docs"))
     if html is None:
         raise Http404
