@@ -7,6 +7,8 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
+from django.core.management.color import no_style
+from django.db import connection
 from django.test import Client as Browser
 from django.utils import timezone
 from test_admin import (
@@ -77,6 +79,20 @@ def one_row_of_everything() -> None:
         pk=1, call_id=uuid.uuid4(), tool_id="bob", token_id="t", method="chat", peer="", outcome="OK",
         status=200, started_at=now, duration_ms=1,
     )  # fmt: skip
+    models = [
+        Provider,
+        ProviderCapability,
+        ProviderModel,
+        ModelAlias,
+        Client,
+        User,
+        ConfigVersion,
+        ConfigChange,
+    ]
+    with connection.cursor() as cursor:
+        # PostgreSQL goes on counting from its own number, which may be the one taken above.
+        for sql in connection.ops.sequence_reset_sql(no_style(), models):
+            cursor.execute(sql)
 
 
 def browser_of(role: str) -> Browser:
