@@ -39,9 +39,14 @@ class ConfigChangeAdmin(KeptByTheProduct):
     search_fields = ("row", "author", "reason")
     date_hierarchy = "created_at"
     list_per_page = 50
-    fields = readonly_fields = (
-        "created_at", "by", "reason", "table_name", "object_link", "action_taken", "difference",
-    )  # fmt: skip
+
+    def get_fields(self, request: HttpRequest, obj: ConfigChange | None = None) -> list[str]:
+        """The row as a link only for who may open it."""
+        row = "object_link" if obj and change_log.may_open(request, obj) else "row"
+        return ["created_at", "by", "reason", "table_name", row, "action_taken", "difference"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ConfigChange | None = None) -> list[str]:
+        return self.get_fields(request, obj)
 
     @admin.display(description="Changed by", ordering="author")
     def by(self, change: ConfigChange) -> str:

@@ -38,15 +38,15 @@ def may(role: str, app: str, codename: str) -> bool:
     return any(fnmatchcase(f"{app}.{codename}", pattern) for pattern in ROLES[role])
 
 
-def give(groups: Any, permissions: Iterable[Any]) -> None:
-    """Makes the groups that are missing and adds to each what its role has of `permissions`.
+def give(groups: Any, known: Iterable[Any], new: Iterable[Any]) -> None:
+    """Makes the groups that are missing, with what their roles have of `known`; the others get it of `new`.
 
     `groups`: the manager of groups, so that a migration can bring its own.
     """
-    offered = [(p, p.content_type.app_label) for p in permissions]
     for role in ROLES:
-        group, _ = groups.get_or_create(name=role)
-        group.permissions.add(*(p for p, app in offered if may(role, app, p.codename)))
+        group, made = groups.get_or_create(name=role)
+        offered = known if made else new
+        group.permissions.add(*(p for p in offered if may(role, p.content_type.app_label, p.codename)))
 
 
 def _remember(sender: Any, using: str, **_: Any) -> None:
@@ -64,10 +64,10 @@ def _give_new(sender: Any, using: str, **options: Any) -> None:
     # Django's own receiver runs for the same app; doing its work first makes the order of the two no matter.
     create_permissions(sender, using=using, verbosity=0)
     permission, group = apps.get_model("auth", "Permission"), apps.get_model("auth", "Group")
-    new = permission.objects.using(using).filter(
-        content_type__app_label=sender.label, pk__gt=_newest_before.get(using, 0)
-    )
-    give(group.objects.using(using), new.select_related("content_type"))
+    known = permission.objects.using(using).select_related("content_type")
+    new = known.filter(content_type__app_label=sender.label, pk__gt=_newest_before.get(using, 0))
+    if new:
+        give(group.objects.using(using), known, new)
 
 
 def watch() -> None:

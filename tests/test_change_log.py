@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client as Browser
@@ -230,6 +230,17 @@ def test_the_page_of_a_change_reads_before_and_after_and_leads_to_the_row(ada: B
     listed = ada.get("/admin/gateway/configchange/?table=providers.provider").content.decode()
     assert listed.count("lmstudio") >= 3
     assert "notes" in listed
+
+
+def test_olga_reads_changes_without_links_that_she_may_not_follow() -> None:
+    lmstudio()
+    olga = Browser()
+    user = User.objects.create_user("olga", "", "olga's password 1", is_staff=True)
+    user.groups.add(Group.objects.get(name="auditors"))
+    olga.force_login(user)
+    page = olga.get(f"/admin/gateway/configchange/{ConfigChange.objects.get().pk}/change/").content.decode()
+    assert "lmstudio" in page
+    assert "/admin/providers/provider/" not in page
 
 
 def test_the_list_of_changes_takes_the_same_queries_for_few_and_many(ada: Browser) -> None:

@@ -59,6 +59,16 @@ def test_migrating_again_gives_nothing_back_that_was_taken_away() -> None:
     assert Group.objects.count() == 3
 
 
+def test_a_group_that_was_deleted_comes_back_whole_or_not_at_all() -> None:
+    whole = permissions_of("operators")
+    Group.objects.get(name="operators").delete()
+    call_command("migrate", verbosity=0)
+    assert not Group.objects.filter(name="operators").exists()
+    Permission.objects.get(codename="view_modelalias").delete()
+    call_command("migrate", verbosity=0)
+    assert permissions_of("operators") == whole
+
+
 def test_a_permission_made_later_reaches_the_roles() -> None:
     Permission.objects.filter(codename__endswith="_modelalias").delete()
     assert "providers.add_modelalias" not in permissions_of("operators")

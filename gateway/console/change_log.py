@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 
 from gateway.changes import WATCHED_APPS
@@ -59,15 +59,18 @@ def field_names(change: ConfigChange) -> str:
     return ", ".join(_field_name(_model(change.table), name) for name in change.after)
 
 
+def may_open(request: HttpRequest, change: ConfigChange) -> bool:
+    model = _model(change.table)
+    registered = admin.site._registry.get(model) if model else None
+    return registered is not None and registered.has_view_or_change_permission(request)
+
+
 def object_link(change: ConfigChange) -> str:
     model = _model(change.table)
     if model is None or not change.object_id or not model._base_manager.filter(pk=change.object_id).exists():
         return f"{change.row} (no longer there)" if change.action != "removed" else change.row
-    try:
-        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-        return format_html('<a href="{}">{}</a>', reverse(name, args=[change.object_id]), change.row)
-    except NoReverseMatch:
-        return change.row
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+    return format_html('<a href="{}">{}</a>', reverse(name, args=[change.object_id]), change.row)
 
 
 def difference(change: ConfigChange) -> str:
@@ -81,7 +84,7 @@ def difference(change: ConfigChange) -> str:
 
 
 def _text(value: Any) -> str:
-    """ "" for nothing."""
+    """As people read it; "" for nothing."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -7,7 +7,8 @@ def make_groups(apps, schema_editor):
     """On a database that was there before: with the permissions it has. What is made later, `roles.py` gives."""
     permission, group = apps.get_model("auth", "Permission"), apps.get_model("auth", "Group")
     using = schema_editor.connection.alias
-    give(group.objects.using(using), permission.objects.using(using).select_related("content_type"))
+    known = permission.objects.using(using).select_related("content_type")
+    give(group.objects.using(using), known, known)
 
 
 class Migration(migrations.Migration):
