@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import reverse
 
 NEEDED = {"is_active": "Active", "is_staff": "Staff status", "is_superuser": "Superuser status"}
 """What makes a user able to manage users, with the labels of the form."""
@@ -68,8 +70,15 @@ class GuardedUserAdmin(UserAdmin):
         form = super().get_form(request, obj, change=change, **kwargs)
         return type(form.__name__, (form,), {"acting": request.user})
 
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        user = self.get_object(request, unquote(object_id))
+        if user and self.has_delete_permission(request, user) and (problem := lock_out([user], request.user)):
+            self.message_user(request, problem, messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:auth_user_changelist"))
+        return super().delete_view(request, object_id, extra_context)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """The page and the action for deleting both ask here; what is protected is not deleted."""
+        """The action for deleting several asks here; what is protected is not deleted."""
         listed, counts, lacking, protected = super().get_deleted_objects(objs, request)
         if problem := lock_out(objs, request.user):  # type: ignore[arg-type]
             self.message_user(request, problem, messages.ERROR)

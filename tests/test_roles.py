@@ -130,7 +130,7 @@ def test_a_superuser_may_disable_and_delete_another(ada: Browser) -> None:
 def test_nobody_deletes_himself_neither_alone_nor_with_others(ada: Browser) -> None:
     bob = User.objects.create_user("bob")
     user = User.objects.get(username="ada")
-    page = ada.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
+    page = ada.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"}, follow=True)
     assert "This is your own account." in page.content.decode()
     chosen = {"action": "delete_selected", "_selected_action": [user.pk, bob.pk], "post": "yes"}
     page = ada.post("/admin/auth/user/", chosen)
@@ -148,7 +148,7 @@ def test_who_manages_users_without_being_superuser_cannot_remove_the_last_one() 
     browser.force_login(olga)
     answer = browser.post(f"/admin/auth/user/{user.pk}/change/", user_form(user, is_active=None))
     assert "This is the last active superuser." in answer.content.decode()
-    answer = browser.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
+    answer = browser.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"}, follow=True)
     assert "This is the last active superuser." in answer.content.decode()
     user.refresh_from_db()
     assert user.is_active
