@@ -127,11 +127,12 @@ def store(
     if not merge:
         for row in Client.objects.exclude(tool_id__in=registered):
             row.delete()
-        RegistryHeader.objects.all().delete()
     if document.schema is not None or document.description is not None:
         header = RegistryHeader.objects.first() or RegistryHeader()
         header.schema, header.description = document.schema, document.description
         header.save()
+    elif not merge:
+        RegistryHeader.objects.all().delete()
     last = Client.objects.aggregate(last=Max("position"))["last"] or 0
     for n, (tool_id, item) in enumerate(registered.items()):
         known = Client.objects.filter(tool_id=tool_id).first()

@@ -1,19 +1,20 @@
 """The admin site: the stock one, under our name, with bad logins limited and changes attributed."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
-from django_ratelimit.core import is_ratelimited
 
+from gateway import second_factor
 from gateway.attribution import attributed
+from gateway.console import second_factor as pages
 from gateway.console.pages import PAGES, Page
-from gateway.edge.front import PEER
 from gateway.edge.pages import problem_response
-from gateway.errors import Problem
+from gateway.throttle import LOGINS, PASSWORDS, Throttle
 
 TABLES = (
     ("Providers", "admin:providers_provider_changelist", "providers.view_provider"),
@@ -21,9 +22,6 @@ TABLES = (
     ("Record", "admin:telemetry_requestlog_changelist", "telemetry.view_requestlog"),
 )
 """The tables that stand in the navigation beside the pages: label, URL name, permission."""
-LOGIN_RATE = "5/m"
-LOGIN_GROUP = "admin.login"
-TOO_MANY = Problem(code="RATE_LIMIT", message="Too many failed logins; wait a minute.", retry_after_ms=60_000)
 
 
 class GatewayAdminSite(AdminSite):
@@ -36,10 +34,22 @@ class GatewayAdminSite(AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         own = [path(page.path, self.admin_view(_guarded(page)), name=page.name) for page in PAGES]
+        # Open to who has given a password only, and therefore not behind `admin_view`.
+        own += [
+            path("second-factor/", pages.enter, name="second_factor"),
+            path("second-factor/account/", pages.account, name="second_factor_account"),
+        ]
         return own + super().get_urls()
 
+    def has_permission(self, request: HttpRequest) -> bool:
+        return second_factor.may_enter(request)
+
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return super().each_context(request) | {"navigation": self._navigation(request)}
+        more = {
+            "navigation": self._navigation(request),
+            "second_factor_offered": second_factor.is_offered(),
+        }
+        return super().each_context(request) | more
 
     def _navigation(self, request: HttpRequest) -> list[dict[str, Any]]:
         if not self.has_permission(request):
@@ -59,13 +69,20 @@ class GatewayAdminSite(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Five failed logins a minute from one address; the sixth, and all after it, are answered 429."""
         if request.method != "POST":
-            return super().login(request, extra_context)
-        if _failures(request, increment=False):
-            return problem_response(TOO_MANY)
-        response = super().login(request, extra_context)
-        if not request.user.is_authenticated and _failures(request, increment=True):
-            return problem_response(TOO_MANY)
-        return response
+            owed = pages.where_to_go(request)
+            return HttpResponseRedirect(owed) if owed else super().login(request, extra_context)
+        # A good login leads on; after a bad one the form comes back.
+        attempt = partial(super().login, request, extra_context)
+        return _tried(LOGINS, request, attempt, failed=lambda response: response.status_code == 200)
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Five wrong old passwords a minute; a new one that is refused is no guess."""
+        attempt = partial(super().password_change, request, extra_context)
+        if request.method != "POST":
+            return attempt()
+        return _tried(PASSWORDS, request, attempt, failed=_old_password_was_wrong)
 
     def admin_view(
         self, view: Callable[..., HttpResponse], cacheable: bool = False
@@ -77,6 +94,25 @@ class GatewayAdminSite(AdminSite):
                 return inner(request, *args, **kwargs)
 
         return attributing
+
+
+def _tried(
+    throttle: Throttle,
+    request: HttpRequest,
+    attempt: Callable[[], HttpResponse],
+    failed: Callable[[HttpResponse], bool],
+) -> HttpResponse:
+    if throttle.is_over(request):
+        return problem_response(throttle.problem)
+    response = attempt()
+    if failed(response) and throttle.count(request):
+        return problem_response(throttle.problem)
+    return response
+
+
+def _old_password_was_wrong(response: HttpResponse) -> bool:
+    context = getattr(response, "context_data", None) or {}
+    return "form" in context and "old_password" in context["form"].errors
 
 
 def _guarded(page: Page) -> Callable[..., HttpResponse]:
@@ -91,21 +127,3 @@ def _guarded(page: Page) -> Callable[..., HttpResponse]:
 def is_current(path: str, url: str) -> bool:
     """The home page is only itself; of the others, what lies below them is theirs too."""
     return path == url if url == reverse("admin:index") else path.startswith(url)
-
-
-def _failures(request: HttpRequest, *, increment: bool) -> bool:
-    return bool(
-        is_ratelimited(
-            request, group=LOGIN_GROUP, key=peer_key, rate=LOGIN_RATE, method="POST", increment=increment
-        )
-    )
-
-
-def peer_key(group: str, request: HttpRequest) -> str:
-    """The caller's address as the accept stage found it, proxies considered."""
-    return peer_of(request)
-
-
-def peer_of(request: HttpRequest) -> str:
-    scope = getattr(request, "scope", {})
-    return scope.get(PEER) or request.META.get("REMOTE_ADDR", "")

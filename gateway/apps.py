@@ -6,6 +6,9 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        from gateway import checks, versions  # noqa: F401 - importing registers the checks
+        from gateway import changes, checks, idle_sessions, roles, versions  # noqa: F401 - importing registers the checks
 
         versions.watch()
+        changes.watch()
+        roles.watch()
+        idle_sessions.watch()

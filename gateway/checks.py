@@ -69,6 +69,7 @@ def startup_problems() -> list[str]:
     """What stops a start, the database's part included: its secrets must fit the settings."""
     from clients.loader import orphaned_tokens
     from gateway.configfile import peppers
+    from gateway.second_factor import is_sealed_wrongly
     from providers.loader import sealed_wrongly
     from providers.secrets import KeyRing
 
@@ -77,6 +78,8 @@ def startup_problems() -> list[str]:
         found.append(
             f"LLM_CALLER_ENCRYPTION_KEYS opens none of the credentials stored for {', '.join(wrong)}"
         )
+    if is_sealed_wrongly(KeyRing(settings.ENCRYPTION_KEYS)):
+        found.append("LLM_CALLER_ENCRYPTION_KEYS does not open the second factor of a member of staff")
     orphaned, total = orphaned_tokens(peppers())
     if total and orphaned == total:
         found.append("LLM_CALLER_TOKEN_PEPPERS knows none of the registered tokens")

@@ -64,6 +64,11 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_DRAIN_S", "int", 30, "Seconds that calls in flight may go on after SIGTERM or Ctrl+C."),
     ),
     *_in(
+        "People who log in",
+        ("LLM_CALLER_STAFF_TOTP", "choice", "optional", "Second factor of staff: a code from an app after the password. `optional`: who has set one up is asked for it; `required`: everybody sets one up before anything else; `off`: nobody is asked.", {"choices": ("off", "optional", "required")}),
+        ("LLM_CALLER_SESSION_UNTIL_CLOSE", "bool", False, "Logs people out when the browser closes. In any case a session ends 8 hours after its last request."),
+    ),
+    *_in(
         "Calling providers",
         ("LLM_CALLER_RETRY_ATTEMPTS", "int", 2, "Attempts per provider on temporary errors and provider rate limits, the first included.", {"minimum": 1}),
         ("LLM_CALLER_CONNECT_TIMEOUT_MS", "int", 5_000, "Longest wait for a connection to a provider.", {"minimum": 1}),
@@ -100,7 +105,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Secrets (made at first start when missing; each can be given as NAME_FILE instead)",
         ("DJANGO_SECRET_KEY", "secret", "", "Signs sessions and forms of the admin."),
         ("LLM_CALLER_TOKEN_PEPPERS", "secret", "", "Keys for the digests of client tokens, comma-separated, newest first. Tokens stored under a key that is gone stop working."),
-        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials kept in the database, comma-separated, newest first."),
+        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials and second factors kept in the database, comma-separated, newest first."),
     ),
     *_in(
         "Provider credentials (read by the providers that name them)",

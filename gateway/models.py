@@ -1,5 +1,6 @@
-"""Versions of the configuration, and what the files looked like when they last met the database."""
+"""Versions of the configuration, what the files looked like when they last met it, and people's second factors."""
 
+from django.conf import settings
 from django.db import models
 
 
@@ -31,7 +32,8 @@ class ConfigChange(models.Model):
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     author = models.CharField(max_length=150, blank=True)
     reason = models.CharField(max_length=500, blank=True)
-    table = models.CharField(max_length=100)
+    table = models.CharField(max_length=100, help_text="As Django names it, for example providers.provider.")
+    object_id = models.CharField(max_length=64, blank=True, help_text="Leads to the row while it exists.")
     row = models.CharField(max_length=300, help_text="The name of what was changed; it outlives the row.")
     action = models.CharField(max_length=10, choices=ACTIONS)
     before = models.JSONField(default=dict)
@@ -43,7 +45,7 @@ class ConfigChange(models.Model):
         indexes = [models.Index(fields=("table", "-id"), name="change_by_table")]
 
     def __str__(self) -> str:
-        return f"{self.table} {self.row} {self.action}"
+        return f"{self.table.rpartition('.')[2]} {self.row} {self.action}"
 
 
 class ConfigFile(models.Model):
@@ -59,3 +61,25 @@ class ConfigFile(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class StaffSecondFactor(models.Model):
+    """What a staff member proves besides the password. In force once confirmed; see `second_factor.py`."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="second_factor", editable=False
+    )
+    sealed_secret = models.BinaryField(editable=False)
+    confirmed_at = models.DateTimeField(null=True, editable=False)
+    last_step = models.BigIntegerField(
+        default=0, editable=False, help_text="The newest time step whose code was taken; none is taken twice."
+    )
+    backup_digests = models.JSONField(default=list, editable=False)
+
+    class Meta:
+        # Like users: for superusers only, so that there is no permission to give.
+        default_permissions = ()
+        verbose_name = "second factor"
+
+    def __str__(self) -> str:
+        return f"second factor of {self.user}"

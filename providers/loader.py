@@ -103,11 +103,12 @@ def store(document: ProvidersDocument, entries: Mapping[str, ProviderEntry], *, 
             row.delete()
         for alias in ModelAlias.objects.exclude(name__in=document.aliases):
             alias.delete()
-        FileHeader.objects.all().delete()
     if document.schema is not None or document.description is not None:
         header = FileHeader.objects.first() or FileHeader()
         header.schema, header.description = document.schema, document.description
         header.save()
+    elif not merge:
+        FileHeader.objects.all().delete()
     last = Provider.objects.aggregate(last=Max("position"))["last"] or 0
     for n, (name, entry) in enumerate(entries.items()):
         known = Provider.objects.filter(name=name).first()

@@ -201,6 +201,8 @@ ANY_STAFF = {
     "/admin/password_change/done/": 200,
     "/admin/jsi18n/": 200,
     "/admin/tables/": 200,
+    "/admin/second-factor/": 302,
+    "/admin/second-factor/account/": 200,
 }
 """What staff without a single right may open: the empty index and list of tables, and their own password."""
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.decorators import staff_member_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,6 +15,8 @@ from gateway.errors import INTERNAL, Problem
 from gateway.guides import GUIDES, image
 from gateway.guides import render as render_guide
 from gateway.runtime import new_call_id
+from gateway.second_factor import may_enter
+from gateway.throttle import GUIDES as GUIDES_READ
 from telemetry import prometheus
 
 
@@ -64,16 +66,24 @@ def read_only(request: HttpRequest) -> HttpResponse | None:
 
 def staff_metrics(request: HttpRequest) -> HttpResponse:
     """For staff who are logged in; clients with a token never get here."""
-    if not (request.user.is_authenticated and request.user.is_active and request.user.is_staff):
+    if not may_enter(request):
         return problem_response(Problem(code="UNAUTHORIZED", message="Missing client token"))
     if refusal := read_only(request):
         return refusal
     return HttpResponse(prometheus.exposition(), content_type=prometheus.CONTENT_TYPE)
 
 
-@staff_member_required
-def guides(request: HttpRequest, name: str = "") -> HttpResponse:
+def unwelcome(request: HttpRequest) -> HttpResponse | None:
+    """What somebody gets who may not read the guides now: the login, or the error."""
     if refusal := read_only(request):
+        return refusal
+    if not may_enter(request):
+        return redirect_to_login(request.get_full_path(), reverse("admin:login"))
+    return problem_response(GUIDES_READ.problem) if GUIDES_READ.count(request) else None
+
+
+def guides(request: HttpRequest, name: str = "") -> HttpResponse:
+    if refusal := unwelcome(request):
         return refusal
     html = render_guide(SHIPPED / "docs", name, reverse("docs"))
     if html is None:
@@ -87,10 +97,12 @@ def guides(request: HttpRequest, name: str = "") -> HttpResponse:
     return render(request, "docs/guide.html", context)
 
 
-@staff_member_required
 def guide_image(request: HttpRequest, name: str) -> HttpResponse:
+    """Not counted: one guide has dozens of pictures."""
     if refusal := read_only(request):
         return refusal
+    if not may_enter(request):
+        return redirect_to_login(request.get_full_path(), reverse("admin:login"))
     path = image(SHIPPED / "docs", name)
     if path is None:
         raise Http404

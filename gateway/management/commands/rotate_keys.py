@@ -2,16 +2,18 @@
 
 import sys
 from argparse import RawDescriptionHelpFormatter
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import transaction
 
 from gateway.attribution import attributed
+from gateway.second_factor import reseal
 from providers.rotation import UnopenedError, rotate
-from providers.secrets import KeyRing
+from providers.secrets import KeyRing, SealError
 
-HELP = """Encrypts every provider credential kept in the database again, under the newest key.
+HELP = """Encrypts every provider credential kept in the database, and every second factor, again under the newest key.
 
 To replace the encryption key:
   1. put the new key first in LLM_CALLER_ENCRYPTION_KEYS and keep the old one behind it: NEW,OLD
@@ -19,8 +21,8 @@ To replace the encryption key:
   3. manage.py rotate_keys
   4. remove the old key; at the next restart only the new one is known
 
-All credentials move in one transaction while calls go on. When no key opens one of them, nothing is changed,
-the providers are named and the exit code is 2: bring back the key, or enter those credentials anew.
+All move in one transaction while calls go on. When no key opens one of them, nothing is changed, the providers
+are named and the exit code is 2: bring back the key, or enter those credentials anew.
 """
 
 
@@ -33,13 +35,27 @@ class Command(BaseCommand):
         return parser
 
     def handle(self, *args: Any, **options: Any) -> None:
+        keys = KeyRing(settings.ENCRYPTION_KEYS)
         try:
-            with attributed("rotate_keys", "credentials encrypted under the newest key"):
-                done = rotate(KeyRing(settings.ENCRYPTION_KEYS))
+            with (
+                transaction.atomic(),
+                attributed("rotate_keys", "credentials encrypted under the newest key"),
+            ):
+                done = rotate(keys)
+                factors = reseal(keys)
         except UnopenedError as error:
-            self.stderr.write("No encryption key opens the credentials of: " + ", ".join(error.names))
-            self.stderr.write("Nothing was changed.")
-            sys.exit(2)
+            self._refuse("No encryption key opens the credentials of: " + ", ".join(error.names))
+        except SealError:
+            self._refuse(
+                "No encryption key opens a second factor; `manage.py reset_second_factor` removes a lost one"
+            )
         self.stdout.write(
             f"{done.moved} credential(s) encrypted under the newest key, {done.stayed} were already."
         )
+        if factors:
+            self.stdout.write(f"{factors} second factor(s) encrypted under the newest key.")
+
+    def _refuse(self, why: str) -> NoReturn:
+        self.stderr.write(why)
+        self.stderr.write("Nothing was changed.")
+        sys.exit(2)
