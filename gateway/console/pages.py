@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 
+from gateway.console.explain import explain
 from gateway.console.tables import tables
 
 
@@ -25,4 +26,7 @@ class Page(NamedTuple):
         return not self.permission or request.user.has_perm(self.permission)  # type: ignore[union-attr]
 
 
-PAGES: tuple[Page, ...] = (Page("tables/", "tables", "All tables", "", tables),)
+PAGES: tuple[Page, ...] = (
+    Page("tables/", "tables", "All tables", "", tables),
+    Page("clients/<int:pk>/explain/", "client_explain", "", "clients.view_client", explain),
+)
