@@ -6,6 +6,9 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
+        from clients.suggestions import provider_names_from
         from gateway import checks, versions  # noqa: F401 - importing registers the checks
+        from providers.loader import provider_names
 
         versions.watch()
+        provider_names_from(provider_names)
