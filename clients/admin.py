@@ -36,7 +36,7 @@ class ReadOnly(admin.ModelAdmin):
 @admin.register(Client)
 class ClientAdmin(admin.ModelAdmin):
     form = ClientForm
-    list_display = ("tool_id", "enabled", "may_call", "limits", "tokens", "last_used")
+    list_display = ("tool_id", "enabled", "methods", "limits", "tokens", "last_used")
     list_filter = ("enabled", "permissions__method", TokensFilter)
     search_fields = ("tool_id", "notes", "tokens__token_id")
     fieldsets = (
@@ -44,7 +44,7 @@ class ClientAdmin(admin.ModelAdmin):
         (
             "Limits",
             {
-                "description": "All tokens of the client together. What is empty takes the environment's default.",
+                "description": "For all tokens of the client together. Calls: chat, chatStream and embed.",
                 "fields": (("max_requests", "interval_ms"), "max_concurrency"),
             },
         ),
@@ -91,7 +91,8 @@ class ClientAdmin(admin.ModelAdmin):
         return deleted, counts, set(needed) - along, protected
 
     @admin.display(description="May call")
-    def may_call(self, client: Client) -> str:
+    def methods(self, client: Client) -> str:
+        """Also what stands in the form's place for who may only look."""
         return ", ".join(permission.method for permission in client.permissions.all()) or "nothing"
 
     @admin.display(description="Limits")
@@ -102,9 +103,9 @@ class ClientAdmin(admin.ModelAdmin):
     def tokens(self, client: Client) -> str:
         return tokens_in_words(client)
 
-    @admin.display(description="Last used", ordering="last_used", empty_value="never")
-    def last_used(self, client: Any) -> Any:
-        return client.last_used
+    @admin.display(description="Last used (UTC)", ordering="last_used")
+    def last_used(self, client: Any) -> str:
+        return f"{client.last_used:%Y-%m-%d %H:%M}" if client.last_used else "never"
 
 
 def _tokens(request: HttpRequest, client: Client) -> dict[str, Any]:

@@ -87,6 +87,8 @@ class ClientForm(forms.ModelForm):
             "allowed_providers",
             "allowed_models",
         )
+        labels = {"max_requests": "Calls per interval", "interval_ms": "Interval (ms)"}
+        help_texts = {"max_requests": "Both empty: the environment's default."}
         widgets = {"notes": forms.Textarea(attrs={"rows": 3, "cols": 40})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

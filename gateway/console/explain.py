@@ -64,6 +64,7 @@ def explain(request: HttpRequest, pk: int) -> HttpResponse:
     routes = [route(found.client, capability, runtime.catalog, seen) for capability in CAPABILITIES]
     context = admin.site.each_context(request) | {
         "pk": pk,
+        "tool_id": found.client.tool_id,
         "title": f"What may {found.client.tool_id} do?",
         "facts": facts,
         "routes": routes,

@@ -28,5 +28,5 @@ class Page(NamedTuple):
 
 PAGES: tuple[Page, ...] = (
     Page("tables/", "tables", "All tables", "", tables),
-    Page("clients/<int:pk>/explain/", "client_explain", "", "clients.view_client", explain),
+    Page("clients/client/<int:pk>/explain/", "client_explain", "", "clients.view_client", explain),
 )

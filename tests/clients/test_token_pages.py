@@ -258,7 +258,7 @@ def pages_after(operator: Browser, made: Client, row: ClientToken) -> list[str]:
     paths += [f"/admin/clients/client/{made.pk}/{page}/" for page in ("change", "history", "delete")]
     paths += [path(row, page) for page in ("change", "rotate", "expiry", "revoke", "history")]
     paths += ["/admin/clients/clienttoken/", "/admin/gateway/configversion/", "/admin/gateway/configchange/"]
-    paths += [f"/admin/clients/{made.pk}/explain/"]
+    paths += [f"/admin/clients/client/{made.pk}/explain/"]
     return [operator.get(path, follow=True).content.decode() for path in paths]
 
 

@@ -86,7 +86,7 @@ def client(**more: Any) -> Client:
 def page(made: Client) -> str:
     browser = Browser()
     browser.force_login(User.objects.create_superuser("ada"))
-    answer = browser.get(f"/admin/clients/{made.pk}/explain/")
+    answer = browser.get(f"/admin/clients/client/{made.pk}/explain/")
     assert answer.status_code == 200
     return answer.content.decode().replace("&#x27;", "'")
 
@@ -160,9 +160,9 @@ def test_the_page_is_for_who_may_see_clients() -> None:
     olga = User.objects.create_user("olga", is_staff=True)
     browser = Browser()
     browser.force_login(olga)
-    where = f"/admin/clients/{made.pk}/explain/"
+    where = f"/admin/clients/client/{made.pk}/explain/"
     assert browser.get(where).status_code == 403
     olga.user_permissions.add(Permission.objects.get(codename="view_client"))
     assert browser.get(where).status_code == 200
-    assert browser.get("/admin/clients/999/explain/").status_code == 404
+    assert browser.get("/admin/clients/client/999/explain/").status_code == 404
     assert Browser().get(where).status_code == 302
