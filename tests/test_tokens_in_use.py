@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -40,9 +41,12 @@ def ada(gateway: RunningGateway) -> Iterator[httpx.Client]:
 
 
 def send(browser: httpx.Client, path: str, data: dict[str, str]) -> httpx.Response:
-    shown = browser.get(path).text
-    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', shown))
+    hidden = hidden_fields(browser.get(path).text)
     return browser.post(path, data=hidden | data, headers={"Referer": str(browser.base_url)})
+
+
+def hidden_fields(page: str) -> dict[str, str]:
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
 
 
 def client_path(browser: httpx.Client, tool_id: str) -> str:
@@ -127,6 +131,17 @@ def test_both_tokens_work_in_an_overlap_and_only_the_new_one_without(
         path = token_path(ada, bob, second, "rotate")
         third = issued(send(ada, path, {"overlap": "0", "expiry": "30"}))
     assert [gateway.chat(token=token).status_code for token in (first, second, third)] == [200, 403, 200]
+
+
+def test_a_double_click_issues_one_token(gateway: RunningGateway, ada: httpx.Client) -> None:
+    path = f"{client_path(ada, 'charlie')}issue/"
+    sent = hidden_fields(ada.get(path).text) | {"expiry": "30"}
+
+    def click(_: int) -> int:
+        return ada.post(path, data=sent, headers={"Referer": gateway.url}).status_code
+
+    with ThreadPoolExecutor(4) as clicks:
+        assert sorted(clicks.map(click, range(4))) == [200, 409, 409, 409]
 
 
 def test_the_command_rotates_for_a_running_gateway(gateway: RunningGateway) -> None:

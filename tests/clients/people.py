@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
@@ -51,4 +52,6 @@ def everything_stored() -> str:
         for table in connection.introspection.table_names(cursor):
             cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
             found += [str(value) for row in cursor.fetchall() for value in row]
+    # Sessions are stored compressed.
+    found += [str(session.get_decoded()) for session in Session.objects.all()]
     return "\n".join(found)

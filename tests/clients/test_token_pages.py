@@ -243,6 +243,7 @@ def test_no_page_and_no_table_keeps_a_token() -> None:
     row = ClientToken.objects.get()
     sent = {"overlap": "1", "expiry": "never", "newest": row.pk}
     secrets = [text, issued(operator.post(path(row, "rotate"), sent))]
+    assert "messages" not in operator.cookies
     secrets += [whole.rpartition("_")[2] for whole in secrets]
     pages = pages_after(operator, made, row)
     stored = everything_stored()
