@@ -1,76 +1,161 @@
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from functools import partial
+from typing import Any
 
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
+from django.db.models import F, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+
+from clients import token_pages
+from clients.client_list import TokensFilter, limits_in_words, state_in_words, tokens_in_words, with_tokens
+from clients.expiry import state_of
 from clients.forms import ClientForm
+from clients.grants import set_methods
+from clients.grid import grid_page
 from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
+from clients.suggestions import provider_names
+
+SHOWN_TOKENS = 50
 
 
-class PermissionInline(admin.TabularInline):
-    model = MethodPermission
-    fields = ("method",)
-    extra = 0
+class ReadOnly(admin.ModelAdmin):
+    """What is changed elsewhere, by pages that say what they do."""
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
 
-class TokenInline(admin.TabularInline):
-    """Tokens are issued by `manage.py issue_token`, which shows them once; here they expire or are revoked."""
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
-    model = ClientToken
-    fields = ("token_id", "created_at", "expires_at", "revoked_at", "last_used_at")
-    readonly_fields = ("token_id", "created_at", "last_used_at")
-    extra = 0
-    can_delete = True
-
-    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
 @admin.register(Client)
 class ClientAdmin(admin.ModelAdmin):
     form = ClientForm
-    inlines = (PermissionInline, TokenInline)
-    list_display = ("tool_id", "enabled", "methods", "limit", "active_tokens")
-    list_filter = ("enabled", "permissions__method")
+    list_display = ("tool_id", "enabled", "methods", "limits", "tokens", "last_used")
+    list_filter = ("enabled", "permissions__method", TokensFilter)
     search_fields = ("tool_id", "notes", "tokens__token_id")
     fieldsets = (
-        (None, {"fields": ("tool_id", "enabled", "notes")}),
-        ("Limits", {"fields": ("max_requests", "interval_ms", "max_concurrency")}),
+        (None, {"fields": ("tool_id", "enabled", "methods", "notes")}),
+        (
+            "Limits",
+            {
+                "description": "For all tokens of the client together. Calls: chat, chatStream and embed.",
+                "fields": (("max_requests", "interval_ms"), "max_concurrency"),
+            },
+        ),
         ("Restrictions", {"fields": ("allowed_networks", "allowed_providers", "allowed_models")}),
     )
 
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            _route(self, "permissions/", grid_page, "clients_client_permissions"),
+            _route(self, "<path:object_id>/issue/", token_pages.issue_page, "clients_client_issue"),
+        ]
+        return own + super().get_urls()
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Client]:
-        return super().get_queryset(request).prefetch_related("permissions", "tokens")
+        return with_tokens(super().get_queryset(request)).prefetch_related("permissions")
+
+    def save_related(self, request: HttpRequest, form: ClientForm, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        set_methods(form.instance, form.cleaned_data["methods"])
+        unknown = set(form.instance.allowed_providers or ()) - set(provider_names())
+        if unknown:
+            names = ", ".join(sorted(unknown))
+            said = f"There is no provider called {names}. Calls go to no provider by such a name."
+            messages.warning(request, said)
+
+    def response_post_save_add(self, request: HttpRequest, obj: Client) -> HttpResponse:
+        """To the client's page, where its first token is issued."""
+        if not self.has_view_or_change_permission(request, obj):
+            return super().response_post_save_add(request, obj)
+        return HttpResponseRedirect(reverse("admin:clients_client_change", args=[quote(obj.pk)]))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        client = kwargs.get("obj")
+        if client is not None:
+            context |= _tokens(request, client)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A client goes with its tokens and grants, which nobody may delete by themselves."""
+        deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
+        along = {model._meta.verbose_name for model in (ClientToken, MethodPermission)}
+        return deleted, counts, set(needed) - along, protected
 
     @admin.display(description="May call")
     def methods(self, client: Client) -> str:
+        """Also what stands in the form's place for who may only look."""
         return ", ".join(permission.method for permission in client.permissions.all()) or "nothing"
 
-    @admin.display(description="Limit")
-    def limit(self, client: Client) -> str:
-        if client.max_requests is None:
-            return "default"
-        return f"{client.max_requests} per {client.interval_ms} ms"
+    @admin.display(description="Limits")
+    def limits(self, client: Client) -> str:
+        return limits_in_words(client)
 
-    @admin.display(description="Active tokens")
-    def active_tokens(self, client: Client) -> int:
-        return sum(token.revoked_at is None for token in client.tokens.all())
+    @admin.display(description="Tokens", ordering="active_tokens")
+    def tokens(self, client: Client) -> str:
+        return tokens_in_words(client)
+
+    @admin.display(description="Last used (UTC)", ordering="last_used")
+    def last_used(self, client: Any) -> str:
+        return f"{client.last_used:%Y-%m-%d %H:%M}" if client.last_used else "never"
+
+
+def _tokens(request: HttpRequest, client: Client) -> dict[str, Any]:
+    """The newest that still matter first; what was revoked last of all."""
+    now = timezone.now()
+    rows = client.tokens.order_by(F("revoked_at").desc(nulls_first=True), "-pk")
+    count = rows.count()
+    may_issue = request.user.has_perm(token_pages.ADD)  # type: ignore[union-attr]
+    may_change = request.user.has_perm(token_pages.CHANGE)  # type: ignore[union-attr]
+    return {
+        "tokens": [(row, state_of(row.expires_at, row.revoked_at, now)) for row in rows[:SHOWN_TOKENS]],
+        "more_tokens": max(count - SHOWN_TOKENS, 0),
+        "may_issue": may_issue,
+        "may_change_tokens": may_change,
+        "may_rotate": may_issue and may_change,
+    }
+
+
+def _route(owner: admin.ModelAdmin, pattern: str, page: Any, name: str) -> URLPattern:
+    return path(pattern, owner.admin_site.admin_view(partial(page, owner)), name=name)
 
 
 @admin.register(ClientToken)
-class ClientTokenAdmin(admin.ModelAdmin):
-    list_display = ("token_id", "client", "created_at", "expires_at", "revoked_at", "last_used_at")
+class ClientTokenAdmin(ReadOnly):
+    """Never deleted, only revoked: a token's id names past calls."""
+
+    list_display = ("token_id", "client", "state", "created_at", "expires_at", "last_used_at")
     list_filter = ("revoked_at", "expires_at")
     list_select_related = ("client",)
     search_fields = ("token_id", "client__tool_id")
-    readonly_fields = ("client", "token_id", "created_at", "last_used_at")
     date_hierarchy = "created_at"
+    fields = ("token_id", "client", "state", "created_at", "expires_at", "revoked_at", "last_used_at")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            _route(self, "<path:object_id>/rotate/", token_pages.rotate_page, "clients_clienttoken_rotate"),
+            _route(self, "<path:object_id>/expiry/", token_pages.expiry_page, "clients_clienttoken_expiry"),
+            _route(self, "<path:object_id>/revoke/", token_pages.revoke_page, "clients_clienttoken_revoke"),
+        ]
+        return own + super().get_urls()
+
+    @admin.display(description="State")
+    def state(self, token: ClientToken) -> str:
+        return state_in_words(token)
 
 
 @admin.register(MethodPermission)
-class MethodPermissionAdmin(admin.ModelAdmin):
+class MethodPermissionAdmin(ReadOnly):
+    """Changed on the client's page and in the grid."""
+
     list_display = ("client", "method")
     list_filter = ("method",)
     list_select_related = ("client",)

@@ -1,11 +1,23 @@
-"""The client form: lists are typed one item a line."""
+"""The client form: methods are ticked, lists are typed one item a line."""
 
 import json
+import re
 from typing import Any
 
 from django import forms
 
-from clients.models import Client
+from clients.models import METHOD_CHOICES, Client
+from clients.suggestions import provider_names
+
+LARGEST = 2_147_483_647
+SHOWN_NAMES = 30
+LONGEST_NAME = 500
+LISTS = {"allowed_networks", "allowed_providers", "allowed_models"}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+NOTHING = "(none)"
+"""Stands alone in the field of a list that is there and empty, so that it is not taken for no restriction."""
 
 
 class LinesField(forms.Field):
@@ -13,25 +25,54 @@ class LinesField(forms.Field):
 
     widget = forms.Textarea(attrs={"rows": 3, "cols": 40})
 
+    def __init__(self, *, nothing: str = NOTHING, **more: Any) -> None:
+        """`nothing`: how a list without items is shown."""
+        self.nothing = nothing
+        super().__init__(required=False, **more)
+
     def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
+        if isinstance(value, list):
+            return "\n".join(value) or self.nothing
+        return value
 
     def to_python(self, value: Any) -> list[str] | None:
         if value in (None, ""):
             return None
         lines = [line.strip() for line in str(value).splitlines()]
+        if lines == [self.nothing]:
+            return []
         return [line for line in lines if line] or None
+
+    def unless_untouched(self, value: list[str] | None, before: list[str] | None) -> list[str] | None:
+        """`before` itself, when the lines are those that it was shown as."""
+        return before if value == self.to_python(self.prepare_value(before)) else value
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        if any(len(line) > LONGEST_NAME or "\x00" in line for line in value or ()):
+            raise forms.ValidationError(f"A line has at most {LONGEST_NAME} characters.")
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return json.dumps(initial) != json.dumps(self.to_python(data))
 
 
 class ClientForm(forms.ModelForm):
-    allowed_networks = LinesField(
-        required=False, help_text="One network a line, such as 10.1.0.0/16. Empty: any."
+    methods = forms.MultipleChoiceField(
+        choices=METHOD_CHOICES,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        label="May call",
+        help_text="Nothing ticked: its tokens are known, and may call nothing.",
     )
-    allowed_providers = LinesField(required=False, help_text="One provider a line. Empty: any.")
-    allowed_models = LinesField(required=False, help_text="One model a line. Empty: any.")
+    # An empty list of networks restricts as little as none.
+    allowed_networks = LinesField(
+        nothing="",
+        help_text="One network a line, such as 10.1.0.0/16. Empty: any that the gateway lets in.",
+    )
+    allowed_providers = LinesField()
+    allowed_models = LinesField(
+        help_text="One model a line, as its provider calls it. Empty: any. (none): not one."
+    )
 
     class Meta:
         model = Client
@@ -46,12 +87,49 @@ class ClientForm(forms.ModelForm):
             "allowed_providers",
             "allowed_models",
         )
+        labels = {"max_requests": "Calls per interval", "interval_ms": "Interval (ms)"}
+        help_texts = {"max_requests": "Both empty: the environment's default."}
+        widgets = {"notes": forms.Textarea(attrs={"rows": 3, "cols": 40})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            rows = self.instance.permissions.all()
+            self.initial.setdefault("methods", [row.method for row in rows])
+        # A person who may only look gets a form without fields.
+        if "allowed_providers" in self.fields:
+            self.fields["allowed_providers"].help_text = _providers_help()
+
+    def clean_tool_id(self) -> str:
+        tool_id: str = self.cleaned_data["tool_id"]
+        if tool_id == self.instance.tool_id.strip():
+            return self.instance.tool_id
+        if _CONTROLS.search(tool_id):
+            raise forms.ValidationError("No tabs, line ends or other control characters.")
+        return tool_id
+
+    def clean_notes(self) -> str | None:
+        """What a text area makes of line ends and blanks is no change."""
+        notes: str = (self.cleaned_data["notes"] or "").replace("\r\n", "\n")
+        before: str | None = self.instance.notes
+        return before if notes == (before or "").replace("\r\n", "\n").strip() else notes or None
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if (data.get("max_requests") is None) != (data.get("interval_ms") is None):
             self.add_error("interval_ms", "A limit has both a number of requests and an interval.")
         for name in ("max_requests", "interval_ms", "max_concurrency"):
-            if data.get(name) == 0:
-                self.add_error(name, "At least 1; leave both empty for the default.")
+            value = data.get(name)
+            if value is not None and not 1 <= value <= LARGEST:
+                self.add_error(name, f"1 to {LARGEST:,}, or empty.")
+        for name in LISTS & data.keys():
+            data[name] = self.fields[name].unless_untouched(data[name], getattr(self.instance, name))
         return data
+
+
+def _providers_help() -> str:
+    names = provider_names()
+    if not names:
+        return "One provider a line. Empty: any. (none): not one. There is no provider yet."
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return f"One provider a line. Empty: any. (none): not one. There are: {', '.join(names[:SHOWN_NAMES])}{more}."

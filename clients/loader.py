@@ -1,8 +1,8 @@
 """Between the client tables and everything else: load them frozen, store a file's entries, issue and revoke tokens."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db.models import Max
@@ -18,6 +18,7 @@ from clients.document import (
     parse_hash,
     utc,
 )
+from clients.expiry import end_of_overlap, state_of
 from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
 from clients.permissions import parse_networks
 from clients.tokens import HASH_SCHEME, Minted, Pepper, mint, new_token_id
@@ -103,6 +104,51 @@ def revoke(token_id: str) -> bool:
         token.revoked_at = timezone.now()
         token.save()
     return True
+
+
+class NotActive(Exception):
+    """The token is unknown, expired or revoked: there is nothing to follow on."""
+
+
+class Rotated(NamedTuple):
+    """The new token, and when the old one ends."""
+
+    minted: Minted
+    old_ends_at: datetime
+
+
+def rotate(token_id: str, pepper: Pepper, *, overlap: timedelta, expires_at: datetime | None) -> Rotated:
+    """A new token for the same client; the old one ends after `overlap`, never later than it would have.
+
+    Runs inside the caller's transaction. Raises `NotActive`.
+    """
+    old = ClientToken.objects.select_for_update().filter(token_id=token_id).first()
+    now = timezone.now()
+    if old is None or state_of(old.expires_at, old.revoked_at, now).name != "active":
+        raise NotActive(token_id)
+    old.expires_at = end_of_overlap(old.expires_at, now, overlap)
+    old.save()
+    return Rotated(issue(old.client.tool_id, (), pepper, expires_at), old.expires_at)
+
+
+def lifetime(token_id: str) -> timedelta | None:
+    """How long the token was to be valid in all; None for ever. Raises `NotActive` when there is no such token."""
+    token = ClientToken.objects.filter(token_id=token_id).first()
+    if token is None:
+        raise NotActive(token_id)
+    return None if token.expires_at is None else token.expires_at - token.created_at
+
+
+class Known(NamedTuple):
+    """A client as the tables say now, with all its tokens, whatever their state."""
+
+    client: FrozenClient
+    tokens: tuple[Token, ...]
+
+
+def known(pk: int) -> Known | None:
+    row = Client.objects.prefetch_related("permissions", "tokens").filter(pk=pk).first()
+    return None if row is None else Known(_freeze(row), tuple(_token(token) for token in row.tokens.all()))
 
 
 def is_known(text: str, peppers: Sequence[Pepper]) -> bool:

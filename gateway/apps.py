@@ -6,9 +6,12 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
+        from clients.suggestions import provider_names_from
         from gateway import changes, checks, idle_sessions, roles, versions  # noqa: F401 - importing registers the checks
+        from providers.loader import provider_names
 
         versions.watch()
         changes.watch()
         roles.watch()
         idle_sessions.watch()
+        provider_names_from(provider_names)

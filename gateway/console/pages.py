@@ -6,6 +6,7 @@ from typing import NamedTuple
 from django.http import HttpRequest, HttpResponse
 
 from gateway.console.configuration import configuration, download, export
+from gateway.console.explain import explain
 from gateway.console.plan import plan, start
 from gateway.console.playground import playground, ticket
 from gateway.console.tables import tables
@@ -39,4 +40,5 @@ PAGES: tuple[Page, ...] = (
     Page("configuration/import/<str:name>/", "configuration_import", "", _CHANGE, start),
     Page("configuration/plan/<str:plan_id>/", "configuration_plan", "", _CHANGE, plan),
     Page("tables/", "tables", "All tables", "", tables),
+    Page("clients/client/<int:pk>/explain/", "client_explain", "", "clients.view_client", explain),
 )

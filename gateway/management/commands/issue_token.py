@@ -1,19 +1,16 @@
 """`manage.py issue_token`: a new token for a client, shown once."""
 
-import re
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
+from clients.expiry import parse_period
 from clients.loader import issue
 from clients.types import METHODS
 from gateway.attribution import attributed
 from gateway.configfile import peppers
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Command(BaseCommand):
@@ -31,15 +28,11 @@ class Command(BaseCommand):
             raise CommandError(f"Unknown method {', '.join(unknown)}; known are {', '.join(METHODS)}")
         if not 0 < len(options["tool_id"]) <= 200:
             raise CommandError("The tool id has 1 to 200 characters")
-        expires_at = timezone.now() + _period(options["expires"]) if options["expires"] else None
+        try:
+            expires_at = timezone.now() + parse_period(options["expires"]) if options["expires"] else None
+        except ValueError as error:
+            raise CommandError(f"--expires {error}") from None
         with transaction.atomic(), attributed("issue_token", f"token for {options['tool_id']}"):
             minted = issue(options["tool_id"], methods, peppers()[0], expires_at)
         self.stderr.write(f"Token id {minted.token_id}. The token itself is shown only now:")
         self.stdout.write(minted.text)
-
-
-def _period(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
-    if match is None:
-        raise CommandError("--expires takes a number and a unit of s, m, h, d or w, for example 90d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
