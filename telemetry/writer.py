@@ -8,18 +8,20 @@ every intent in it has its outcome, or its process is dead and the outcome is re
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 from django.db import DatabaseError, connection, transaction
 
+from telemetry import rollups
 from telemetry.journal import is_alive, parse
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
 BATCH_BYTES = 1024 * 1024
 POLL_S = 0.2
+PRUNE_EVERY = timedelta(hours=1)
 OnRows = Callable[[Mapping[str, datetime]], None]
 
 
@@ -49,6 +51,15 @@ class Writer:
     def __init__(self, folder: Path, on_rows: OnRows) -> None:
         self._folder, self._on_rows = folder, on_rows
         self._segments: dict[str, Segment] = {}
+        self._pruned: datetime | None = None
+
+    def keep_rollups(self, now: datetime) -> None:
+        """Before the first rows, sums up a record that has no roll-ups; removes old ones hourly."""
+        if self._pruned is None:
+            rollups.rebuild(now)
+        if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
+            rollups.prune(now)
+            self._pruned = now
 
     def run_once(self) -> int:
         """Stores what is there now and returns the number of new rows. Raises `DatabaseError`."""
@@ -109,7 +120,9 @@ class Writer:
             known = RequestLog.objects.filter(call_id__in=list(unique)).values_list("call_id", flat=True)
             for call_id in known:
                 unique.pop(str(call_id), None)
-            RequestLog.objects.bulk_create([_row(record) for record in unique.values()], batch_size=500)
+            rows = [_row(record) for record in unique.values()]
+            RequestLog.objects.bulk_create(rows, batch_size=500)
+            rollups.add(rows)
             self._on_rows(_last_use(unique.values()))
         return len(unique)
 
@@ -183,6 +196,7 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
     while True:
         try:
             if lock.take():
+                writer.keep_rollups(datetime.now(UTC))
                 writer.run_once()
             pause = POLL_S
         except DatabaseError:
