@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django_ratelimit.core import is_ratelimited
 
 from gateway.attribution import attributed
+from gateway.console.home import home
 from gateway.console.pages import PAGES, Page
 from gateway.edge.front import PEER
 from gateway.edge.pages import problem_response
@@ -37,6 +38,10 @@ class GatewayAdminSite(AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         own = [path(page.path, self.admin_view(_guarded(page)), name=page.name) for page in PAGES]
         return own + super().get_urls()
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The stock page lists tables; ours tells how the gateway is, and the tables have a page of their own."""
+        return home(request)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return super().each_context(request) | {"navigation": self._navigation(request)}

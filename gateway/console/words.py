@@ -1,0 +1,23 @@
+"""Numbers as people read them."""
+
+
+def amount(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def duration(ms: float | None) -> str:
+    """Three digits say all that an estimate knows: 840 ms, 1.24 s, 2.1 min."""
+    if ms is None:
+        return "–"
+    if 0 < ms < 1:
+        return "< 1 ms"
+    if ms < 1_000:
+        return f"{ms:.3g} ms"
+    return f"{ms / 1_000:.3g} s" if ms < 100_000 else f"{ms / 60_000:.2g} min"
+
+
+def share(part: int, whole: int) -> str:
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    return "< 0.1 %" if 0 < percent < 0.1 else f"{percent:.3g} %"
