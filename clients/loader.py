@@ -258,4 +258,5 @@ def unused_clients(now: datetime, since: datetime) -> list[ClientNote]:
     )
     idle = tokens.filter(Q(used=None) | Q(used__lt=since), first__lt=since)
     granted = Exists(MethodPermission.objects.filter(client=OuterRef("pk")))
-    return [ClientNote(*row) for row in idle.filter(granted).values_list("pk", "tool_id")]
+    rows = idle.filter(granted).order_by("position", "pk")
+    return [ClientNote(*row) for row in rows.values_list("pk", "tool_id")]

@@ -35,6 +35,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     """Looked at, by nobody changed."""
 
     paginator = CappedPaginator
+    # Each count beside a filter would be one of the whole table.
+    show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     list_per_page = 50
 
@@ -77,7 +79,10 @@ class RequestLogAdmin(ReadOnlyAdmin):
     )
     list_filter = (OutcomeFilter,)
     search_fields = ("call_id", "request_id", "tool_id", "provider")
-    search_help_text = "A call id, a request id, a client or a provider: the whole of it."
+    search_help_text = (
+        "A call id, a request id, a client or a provider, the whole of it. "
+        f"Lists hold the newest {COUNTED:,}; a search or a filter leads to older ones."
+    )
     sortable_by = ()
 
     def get_search_results(
@@ -100,6 +105,24 @@ def _call_id(term: str) -> uuid.UUID | None:
         return None
 
 
+class SortFilter(admin.SimpleListFilter):
+    """Period and dimension together, as the index begins."""
+
+    title = "what is summed up"
+    parameter_name = "sums"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [
+            (f"{period}-{dimension}", f"{dimension}, by the {period}")
+            for dimension, _ in CallRollup.DIMENSIONS
+            for period, _ in CallRollup.PERIODS
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CallRollup]) -> QuerySet[CallRollup]:
+        period, _, dimension = (self.value() or "").partition("-")
+        return queryset.filter(period=period, dimension=dimension) if dimension else queryset
+
+
 @admin.register(CallRollup)
 class CallRollupAdmin(ReadOnlyAdmin):
     list_display = (
@@ -112,7 +135,7 @@ class CallRollupAdmin(ReadOnlyAdmin):
         "input_tokens",
         "output_tokens",
     )
-    list_filter = ("period", "dimension")
+    list_filter = (SortFilter,)
     search_fields = ("name__exact",)
     search_help_text = "The whole name of a provider or client."
     # The table's one index, read backwards: within a period and dimension the newest first.

@@ -255,7 +255,7 @@ def test_a_provider_that_is_not_well_is_named_with_its_cause(ada: Browser) -> No
     health = {"sick": seen("failed", "No connection in time"), "well": seen("ok"), "off": seen("failed")}
     with Running(health):
         assert lines(ada) == [
-            f"Provider sick is failed: No connection in time. -> /admin/providers/provider/{sick.pk}/change/"
+            f"Provider sick failed its last check: No connection in time. -> /admin/providers/provider/{sick.pk}/change/"
         ]
         context = ada.get("/admin/").context["health"]
     assert [(one.name, one.state, one.words) for one in context["shown"]] == [

@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 
 
 def attention(request: HttpRequest, seen: Seen) -> list[Line]:
-    """What the visitor may see, the worst first. Four queries at most for each sort, whatever there is."""
+    """What the visitor may see, the worst first. The same number of queries whatever there is."""
     lines: list[Line] = []
     for permission, find in SORTS:
         if request.user.has_perm(permission):  # type: ignore[union-attr]
@@ -56,7 +56,9 @@ def failing_providers(seen: Seen) -> Iterable[Line]:
     for note in seen.providers:
         observation = seen.observed.providers.get(note.name)
         if note.enabled and not note.missing and observation and observation.status != "ok":
-            words = f"Provider {note.name} is {observation.status}: {observation.detail}."
+            failed = observation.status == "failed"
+            how = "failed its last check" if failed else "answers, but is degraded"
+            words = f"Provider {note.name} {how}{_because(observation.detail)}"
             lines.append(Line(observation.status, words, "Open the provider", _provider(note)))
     return _few(lines, "providers are not well", "admin:providers_provider_changelist")
 
@@ -141,9 +143,7 @@ def _drift_words(found: Drift) -> str | None:
 def failing_parts(seen: Seen) -> Iterable[Line]:
     for part in seen.observed.components if seen.observed else ():
         if part.status != "ok" and not part.name.startswith("provider:"):
-            words = f"The gateway's part '{part.name}' is {part.status}" + (
-                f": {part.details}." if part.details else "."
-            )
+            words = f"The gateway's part '{part.name}' is {part.status}{_because(part.details)}"
             yield Line(part.status, words, "Runbook", reverse("guide", args=["runbook"]))
 
 
@@ -151,6 +151,13 @@ def nothing_recorded(seen: Seen) -> Iterable[Line]:
     if not seen.recorded:
         words = "Nothing has been recorded yet: no client has called with a good token."
         yield Line("degraded", words, "Clients and their tokens", reverse("admin:clients_client_changelist"))
+
+
+def _because(detail: str | None) -> str:
+    """Causes are whole sentences, some of them questions."""
+    if not detail:
+        return "."
+    return f": {detail}" if detail.endswith((".", "?", "!")) else f": {detail}."
 
 
 def _provider(note: ProviderNote) -> str:

@@ -11,7 +11,7 @@ from django.shortcuts import render
 from gateway import live
 from gateway.console.attention import Seen, attention
 from gateway.console.charts import charts, data
-from gateway.console.words import amount, duration, share
+from gateway.console.words import amount, compact, duration, share
 from gateway.runtime import Observations
 from providers.loader import ProviderNote, notes
 from providers.secrets import KeyRing
@@ -19,6 +19,11 @@ from telemetry.figures import RANGES, SHOWN_NAMES, Figures, Named, Range, Readin
 
 DEFAULT_RANGE = "24h"
 SHOWN_PROVIDERS = 30
+SHOWN_TO = (
+    *("telemetry.view_requestlog", "providers.view_provider"),
+    *("clients.view_client", "gateway.view_configfile"),
+)
+"""Figures, health, tokens, files: who has none of these rights sees an empty page, which says so."""
 
 
 class Card(NamedTuple):
@@ -40,42 +45,40 @@ def home(request: HttpRequest) -> HttpResponse:
     """A fixed number of queries, whatever is stored. `?range=` names a key of `RANGES`."""
     now = datetime.now(UTC)
     chosen = request.GET.get("range", "")
-    chosen = chosen if chosen in RANGES else DEFAULT_RANGE
-    may_read = request.user.has_perm("telemetry.view_requestlog")  # type: ignore[union-attr]
-    may_see_providers = request.user.has_perm("providers.view_provider")  # type: ignore[union-attr]
-    gateway = live.current()
-    seen = Seen(
-        now=now,
-        providers=notes(KeyRing(settings.ENCRYPTION_KEYS)) if may_see_providers else (),
-        observed=gateway.observations if gateway else None,
-        recorded=is_recorded(),
-    )
-    context: dict[str, Any] = {
+    span = RANGES.get(chosen, RANGES[DEFAULT_RANGE])
+    may_read, may_see_providers, *_ = rights = [request.user.has_perm(needed) for needed in SHOWN_TO]  # type: ignore[union-attr]
+    seen = _look(now, providers=may_see_providers)
+    context = {
         "title": "Home",
         "now": now,
-        "ranges": [(name, span.label, name == chosen) for name, span in RANGES.items()],
+        "ranges": [(name, one.label, one is span) for name, one in RANGES.items()],
+        "span": span,
+        "sees_nothing": not any(rights),
         "attention": attention(request, seen),
-        "may_read": may_read,
-        "may_see_providers": may_see_providers,
-        "sees_nothing": not any(request.user.has_perm(needed) for needed in SHOWN_TO),  # type: ignore[union-attr]
-        "recorded": seen.recorded,
         "health": _health(seen) if may_see_providers else None,
+        "may_read": may_read,
+        "recorded": seen.recorded,
         "shown_names": SHOWN_NAMES,
     }
     if may_read and seen.recorded:
-        context |= _figures(read(RANGES[chosen], now), RANGES[chosen])
+        context |= _figures(read(span, now), span)
     return render(request, "admin/console/home.html", admin.site.each_context(request) | context)
 
 
-SHOWN_TO = ("telemetry.view_requestlog", "providers.view_provider", "clients.view_client")
-"""Who has none of these sees an empty page, which says so."""
+def _look(now: datetime, *, providers: bool) -> Seen:
+    gateway = live.current()
+    return Seen(
+        now=now,
+        providers=notes(KeyRing(settings.ENCRYPTION_KEYS)) if providers else (),
+        observed=gateway.observations if gateway else None,
+        recorded=is_recorded(),
+    )
 
 
 def _figures(reading: Reading, span: Range) -> dict[str, Any]:
     drawn = charts(reading.points, span)
     total = reading.total
     return {
-        "span": span,
         "total": total,
         "cards": _cards(total, sum(point.minutes for point in reading.points)),
         "charts": drawn,
@@ -91,8 +94,8 @@ def _figures(reading: Reading, span: Range) -> dict[str, Any]:
 def _cards(total: Figures, minutes: float) -> list[Card]:
     latency, first = total.latency, total.first_event
     return [
-        Card("Calls", amount(total.calls), f"{total.calls / minutes:.3g} a minute" if minutes else ""),
-        Card("Errors", amount(total.errors), f"{share(total.errors, total.calls)} of the calls"),
+        Card("Calls", compact(total.calls), f"{total.calls / minutes:.3g} a minute" if minutes else ""),
+        Card("Errors", compact(total.errors), f"{share(total.errors, total.calls)} of the calls"),
         Card(
             "Latency",
             duration(latency and latency.p50),
@@ -105,8 +108,8 @@ def _cards(total: Figures, minutes: float) -> list[Card]:
             duration(first and first.p50),
             f"p95 {duration(first.p95)} · p99 {duration(first.p99)}" if first else "no stream was begun",
         ),
-        Card("Tokens in", amount(total.input_tokens), "as providers count them"),
-        Card("Tokens out", amount(total.output_tokens), "as providers count them"),
+        Card("Tokens in", compact(total.input_tokens), "as providers count them"),
+        Card("Tokens out", compact(total.output_tokens), "as providers count them"),
     ]
 
 

@@ -5,6 +5,13 @@ def amount(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def compact(number: int) -> str:
+    """As `amount`, but from ten million on in millions or billions, so that it fits a card."""
+    if number < 10_000_000:
+        return amount(number)
+    return f"{number / 1e6:.3g} M" if number < 1e9 else f"{number / 1e9:.3g} G"
+
+
 def duration(ms: float | None) -> str:
     """Three digits say all that an estimate knows: 840 ms, 1.24 s, 2.1 min."""
     if ms is None:

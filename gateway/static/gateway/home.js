@@ -71,7 +71,7 @@
         width: place.clientWidth,
         height: HEIGHT,
         tzDate: utc,
-        padding: [8, 62, 0, 0],
+        padding: [8, 72, 0, 0],
         series: [{ label: "from", value: "{YYYY}-{MM}-{DD} {HH}:{mm}" }, ...series(chart)],
         scales: { y: { range: (_, __, high) => [0, high > 0 ? high * 1.1 : 1] } },
         axes: [
