@@ -319,18 +319,3 @@ def test_files_that_differ_from_the_database_are_told(ada: Browser, config_dir: 
 def test_a_file_that_cannot_be_read_is_told(ada: Browser, config_dir: Path) -> None:
     (config_dir / PROVIDERS).mkdir()
     assert "providers.json cannot be read: Is a directory." in words(ada)
-
-
-def test_the_record_is_found_by_its_ids_and_listed_without_counting_it(ada: Browser) -> None:
-    record(3)
-    wanted = RequestLog.objects.first()
-    assert wanted is not None
-    RequestLog.objects.filter(pk=wanted.pk).update(request_id="r-77")
-    base = "/admin/telemetry/requestlog/"
-    for term in (str(wanted.call_id), "r-77", wanted.tool_id, wanted.provider):
-        found = ada.get(base, {"q": term}).context["cl"].queryset
-        assert [row.pk for row in found] == [wanted.pk], term
-    assert not ada.get(base, {"q": "r-7"}).context["cl"].queryset
-    with CaptureQueriesContext(connection) as captured:
-        assert ada.get(base).context["cl"].result_count == 3
-    assert not any("COUNT" in query["sql"] and "LIMIT" not in query["sql"] for query in captured)
