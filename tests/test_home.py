@@ -138,7 +138,7 @@ def test_a_call_is_in_every_range_by_provider_by_client_and_by_error(ada: Browse
     assert cards["Calls"][0] == "2"
     assert cards["Errors"] == ("1", "50 % of the calls")
     assert cards["Tokens in"][0] == "2,400"
-    assert cards["Latency"][0] == "250 ms"
+    assert cards["Latency (p50)"][0] == "250 ms"
 
 
 def test_every_chart_has_its_numbers_as_a_table_and_as_data(ada: Browser) -> None:

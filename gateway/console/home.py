@@ -97,14 +97,14 @@ def _cards(total: Figures, minutes: float) -> list[Card]:
         Card("Calls", compact(total.calls), f"{total.calls / minutes:.3g} a minute" if minutes else ""),
         Card("Errors", compact(total.errors), f"{share(total.errors, total.calls)} of the calls"),
         Card(
-            "Latency",
+            "Latency (p50)",
             duration(latency and latency.p50),
             f"p95 {duration(latency.p95)} · p99 {duration(latency.p99)}"
             if latency
             else "no call was sent on",
         ),
         Card(
-            "Time to first token",
+            "Time to first token (p50)",
             duration(first and first.p50),
             f"p95 {duration(first.p95)} · p99 {duration(first.p99)}" if first else "no stream was begun",
         ),
