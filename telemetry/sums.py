@@ -51,9 +51,9 @@ class Sum:
         self.output_tokens += call.output_tokens
         self.outcomes[call.outcome] = self.outcomes.get(call.outcome, 0) + 1
         if call.provider:
-            _count(self.latency, bisect_left(BUCKETS_MS, call.duration_ms), 1)
+            _count(self.latency, bisect_left(BUCKETS_MS, call.duration_ms))
         if call.first_event_ms is not None:
-            _count(self.first_event, bisect_left(BUCKETS_MS, call.first_event_ms), 1)
+            _count(self.first_event, bisect_left(BUCKETS_MS, call.first_event_ms))
 
     def merge(self, other: "Sum") -> None:
         self.calls += other.calls
@@ -62,15 +62,25 @@ class Sum:
         self.output_tokens += other.output_tokens
         for outcome, calls in other.outcomes.items():
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + calls
-        for mine, theirs in ((self.latency, other.latency), (self.first_event, other.first_event)):
-            for bucket, calls in enumerate(theirs):
-                _count(mine, bucket, calls)
+        _add_counts(self.latency, other.latency)
+        _add_counts(self.first_event, other.first_event)
 
 
-def _count(histogram: list[int], bucket: int, calls: int) -> None:
-    if bucket >= len(histogram):
-        histogram.extend([0] * (bucket + 1 - len(histogram)))
-    histogram[bucket] += calls
+def _count(histogram: list[int], bucket: int) -> None:
+    _lengthen(histogram, bucket + 1)
+    histogram[bucket] += 1
+
+
+def _add_counts(mine: list[int], theirs: list[int]) -> None:
+    _lengthen(mine, len(theirs))
+    for bucket, calls in enumerate(theirs):
+        if calls:
+            mine[bucket] += calls
+
+
+def _lengthen(histogram: list[int], buckets: int) -> None:
+    if buckets > len(histogram):
+        histogram.extend([0] * (buckets - len(histogram)))
 
 
 def merged(sums: Iterable[Sum]) -> Sum:

@@ -87,27 +87,36 @@ def calls(rows: int, now: datetime) -> Iterator[Any]:
         )
 
 
+def insert(rows: list[Any]) -> None:
+    """What `bulk_create` does, in two thirds of its time."""
+    from django.db import connection, transaction
+
+    table = rows[0]._meta
+    fields = [field for field in table.concrete_fields if not field.primary_key]
+    names, places = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
+    values = [
+        [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields] for row in rows
+    ]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {table.db_table} ({names}) VALUES ({places})", values)
+
+
 def fill_record(rows: int, now: datetime) -> None:
     """Calls as a writer of an older version left them, then their roll-ups as the writer makes them."""
-    from django.db import transaction
-
     from telemetry import rollups
-    from telemetry.models import RequestLog
+    from telemetry.models import CallRollup
 
     began = time.perf_counter()
     batch: list[Any] = []
     for row in calls(rows, now):
         batch.append(row)
         if len(batch) == 20_000 or row.request_id == f"request-{rows - 1}":
-            with transaction.atomic():
-                RequestLog.objects.bulk_create(batch)
+            insert(batch)
             batch.clear()
     print(f"{rows:,} calls stored in {time.perf_counter() - began:.0f} s", flush=True)
     began = time.perf_counter()
     rollups.rebuild(now)
     rollups.prune(now)
-    from telemetry.models import CallRollup
-
     print(f"{CallRollup.objects.count():,} roll-ups made in {time.perf_counter() - began:.0f} s", flush=True)
 
 
