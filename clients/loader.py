@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from django.db.models import Max
+from django.db.models import Exists, Max, Min, OuterRef, Q
 from django.utils import timezone
 
 from clients.directory import Directory
@@ -273,3 +273,39 @@ def _entry(row: Client) -> ClientEntry:
 
 def _as_tuple(names: list[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
+
+
+class TokenNote(NamedTuple):
+    """`client`: the client's primary key, for a link to it."""
+
+    client: int
+    tool_id: str
+    token_id: str
+    expires_at: datetime
+
+
+def expiring_tokens(until: datetime) -> list[TokenNote]:
+    """Tokens that end by then or have ended, soonest first, in one query. Revoked ones, and those of disabled
+    clients, are nobody's concern."""
+    ending = ClientToken.objects.filter(expires_at__lte=until, revoked_at=None, client__enabled=True)
+    rows = ending.order_by("expires_at", "pk")
+    return [
+        TokenNote(*row) for row in rows.values_list("client", "client__tool_id", "token_id", "expires_at")
+    ]
+
+
+class ClientNote(NamedTuple):
+    client: int
+    tool_id: str
+
+
+def unused_clients(now: datetime, since: datetime) -> list[ClientNote]:
+    """Clients with grants and a good token older than `since`, none of whose tokens was used since. One query."""
+    good = Q(tokens__revoked_at=None) & (Q(tokens__expires_at=None) | Q(tokens__expires_at__gt=now))
+    tokens = Client.objects.filter(enabled=True).annotate(
+        first=Min("tokens__created_at", filter=good), used=Max("tokens__last_used_at")
+    )
+    idle = tokens.filter(Q(used=None) | Q(used__lt=since), first__lt=since)
+    granted = Exists(MethodPermission.objects.filter(client=OuterRef("pk")))
+    rows = idle.filter(granted).order_by("position", "pk")
+    return [ClientNote(*row) for row in rows.values_list("pk", "tool_id")]

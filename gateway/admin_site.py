@@ -12,6 +12,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from gateway import second_factor
 from gateway.attribution import attributed
 from gateway.console import second_factor as pages
+from gateway.console.home import home
 from gateway.console.pages import PAGES, Page
 from gateway.edge.pages import problem_response
 from gateway.throttle import LOGINS, PASSWORDS, Throttle
@@ -43,6 +44,10 @@ class GatewayAdminSite(AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         return second_factor.may_enter(request)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The stock page lists tables; ours tells how the gateway is, and the tables have a page of their own."""
+        return home(request)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         more = {

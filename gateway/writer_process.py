@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 from telemetry.health import Status
 from telemetry.logs import log
+from telemetry.writer import SET_ASIDE
 
 RESTART_AFTER_S = 1.0
 BACKLOG_BYTES = 64 * 1024 * 1024
+KEEPS_ENDING, WITHIN_S = 3, 60
 
 
 class WriterProcess:
@@ -22,6 +25,7 @@ class WriterProcess:
         self._folder = journal_folder
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._ended: deque[float] = deque(maxlen=KEEPS_ENDING)
 
     def start(self) -> None:
         self._started = time.monotonic()
@@ -41,14 +45,22 @@ class WriterProcess:
         if process is None or process.poll() is None or time.monotonic() - self._started < RESTART_AFTER_S:
             return
         log.warn("The journal's writer ended and is started again", metadata={"exitCode": process.returncode})
+        self._ended.append(time.monotonic())
         self.start()
 
     def health(self) -> tuple[Status, str | None]:
+        if len(self._ended) == KEEPS_ENDING and time.monotonic() - self._ended[0] < WITHIN_S:
+            return (
+                "failed",
+                "The journal's writer keeps ending; its last words are on the server's standard error",
+            )
         if self._process is None or self._process.poll() is not None:
             return "degraded", "The journal's writer is not running"
         backlog = sum(path.stat().st_size for path in self._folder.glob("*.spool") if path.exists())
         if backlog > BACKLOG_BYTES:
             return "degraded", f"{backlog // (1024 * 1024)} MiB of the journal wait for the database"
+        if (self._folder / SET_ASIDE).exists():
+            return "degraded", f"Some calls could not be stored; they lie in {SET_ASIDE} beside the journal"
         return "ok", None
 
     def stop(self, timeout_s: float = 10) -> None:

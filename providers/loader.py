@@ -1,7 +1,7 @@
 """Between the provider tables and everything else: load them frozen, store a file's entries, dump them back."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db.models import Max
@@ -235,3 +235,20 @@ def remember_discovered(name: str, models: Iterable[str]) -> None:
             if model not in known
         ]
     )
+
+
+class ProviderNote(NamedTuple):
+    """`pk`: for a link to it. `missing`: what to say of a credential that is not there, else None."""
+
+    pk: int
+    name: str
+    enabled: bool
+    missing: str | None
+
+
+def notes(keys: KeyRing) -> list[ProviderNote]:
+    """Every provider in routing order, in one query. Stored keys are opened to see whether they can be."""
+    return [
+        ProviderNote(row.pk, row.name, row.enabled, open_credential(row, keys)[1])
+        for row in Provider.objects.all()
+    ]

@@ -1,11 +1,44 @@
+"""The record and its roll-ups in the admin: to look at. Their lists stay quick however many rows there are.
+
+A list that counts all rows, or searches inside texts, reads the whole table. So these count up to
+`COUNTED` only, look for whole values in columns that have an index, and offer filters from such columns.
+"""
+
+import uuid
+from functools import cached_property
+
 from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from telemetry.models import CallRollup, RequestLog
 
+COUNTED = 5_000
+OUTCOMES = (
+    *("ok", "BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "RATE_LIMIT", "PERMANENT"),
+    *("CONFIG", "INTERNAL_ERROR", "AUTH", "TEMPORARY", "OVERLOADED", "AUDIT_UNAVAILABLE"),
+    *("DEADLINE_EXCEEDED", "CLIENT_CLOSED", "DRAINED", "UNKNOWN"),
+)
+
+
+class CappedPaginator(Paginator):
+    """Its last page is that of row `COUNTED`; a filter leads to what lies behind."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet[RequestLog] = self.object_list  # type: ignore[assignment]
+        return rows.values("pk")[:COUNTED].count()
+
 
 class ReadOnlyAdmin(admin.ModelAdmin):
-    """The record is looked at, by nobody changed."""
+    """Looked at, by nobody changed."""
+
+    paginator = CappedPaginator
+    # Each count beside a filter would be one of the whole table.
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    list_per_page = 50
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -15,6 +48,19 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
+
+
+class OutcomeFilter(admin.SimpleListFilter):
+    """Asking the table which values it holds would read all of it."""
+
+    title = "outcome"
+    parameter_name = "outcome__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(outcome, outcome) for outcome in OUTCOMES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RequestLog]) -> QuerySet[RequestLog]:
+        return queryset.filter(outcome=self.value()) if self.value() else queryset
 
 
 @admin.register(RequestLog)
@@ -31,10 +77,50 @@ class RequestLogAdmin(ReadOnlyAdmin):
         "input_tokens",
         "output_tokens",
     )
-    list_filter = ("method", "outcome", "strategy")
-    search_fields = ("=call_id", "request_id", "trace_id", "tool_id", "provider")
-    show_full_result_count = False
-    list_per_page = 50
+    list_filter = (OutcomeFilter,)
+    search_fields = ("call_id", "request_id", "tool_id", "provider")
+    search_help_text = (
+        "A call id, a request id, a client or a provider, the whole of it. "
+        f"Lists hold the newest {COUNTED:,}; a search or a filter leads to older ones."
+    )
+    sortable_by = ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[RequestLog], search_term: str
+    ) -> tuple[QuerySet[RequestLog], bool]:
+        """The first column that has the term: one index each, where all at once would read the table."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        if call_id := _call_id(term):
+            return queryset.filter(call_id=call_id), False
+        found = [queryset.filter(**{column: term}) for column in ("request_id", "tool_id", "provider")]
+        return next((rows for rows in found if rows.exists()), queryset.none()), False
+
+
+def _call_id(term: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(term)
+    except ValueError:
+        return None
+
+
+class SortFilter(admin.SimpleListFilter):
+    """Period and dimension together, as the index begins."""
+
+    title = "what is summed up"
+    parameter_name = "sums"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [
+            (f"{period}-{dimension}", f"{dimension}, by the {period}")
+            for dimension, _ in CallRollup.DIMENSIONS
+            for period, _ in CallRollup.PERIODS
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[CallRollup]) -> QuerySet[CallRollup]:
+        period, _, dimension = (self.value() or "").partition("-")
+        return queryset.filter(period=period, dimension=dimension) if dimension else queryset
 
 
 @admin.register(CallRollup)
@@ -49,7 +135,9 @@ class CallRollupAdmin(ReadOnlyAdmin):
         "input_tokens",
         "output_tokens",
     )
-    list_filter = ("period", "dimension")
-    search_fields = ("name",)
-    ordering = ("-start", "dimension", "name")
-    show_full_result_count = False
+    list_filter = (SortFilter,)
+    search_fields = ("name__exact",)
+    search_help_text = "The whole name of a provider or client."
+    # The table's one index, read backwards: within a period and dimension the newest first.
+    ordering = ("-period", "-dimension", "-start", "-name")
+    sortable_by = ()

@@ -51,7 +51,7 @@ class CallRollup(models.Model):
     """Calls summed up by time and by whom: what the home page reads instead of the record. Kept by the writer.
 
     `dimension` and `name`: all calls (""), those last sent to a provider, or those of a client. `latency` and
-    `first_event`: how many calls fell into each bucket of `telemetry.rollups.BUCKETS_MS`.
+    `first_event`: how many calls fell into each bucket of `telemetry.sums.BUCKETS_MS`.
     """
 
     PERIODS = (("minute", "minute"), ("hour", "hour"), ("day", "day"))

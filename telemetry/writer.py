@@ -8,18 +8,24 @@ every intent in it has its outcome, or its process is dead and the outcome is re
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
+from telemetry import rollups
 from telemetry.journal import is_alive, parse
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
 BATCH_BYTES = 1024 * 1024
 POLL_S = 0.2
+INT32, INT64 = 2**31 - 1, 2**63 - 1
+SET_ASIDE = "set-aside.jsonl"
+UNFIT = (OverflowError, ValueError, TypeError, DataError, IntegrityError)
+"""What a value raises that a column does not take. Everything else the database raises is waited out."""
+PRUNE_EVERY = timedelta(hours=1)
 OnRows = Callable[[Mapping[str, datetime]], None]
 
 
@@ -49,6 +55,15 @@ class Writer:
     def __init__(self, folder: Path, on_rows: OnRows) -> None:
         self._folder, self._on_rows = folder, on_rows
         self._segments: dict[str, Segment] = {}
+        self._pruned: datetime | None = None
+
+    def keep_rollups(self, now: datetime) -> None:
+        """Before the first rows, sums up a record that has no roll-ups; removes old ones hourly."""
+        if self._pruned is None:
+            rollups.rebuild(now)
+        if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
+            rollups.prune(now)
+            self._pruned = now
 
     def run_once(self) -> int:
         """Stores what is there now and returns the number of new rows. Raises `DatabaseError`."""
@@ -102,14 +117,33 @@ class Writer:
         self._segments.pop(segment.path.name, None)
 
     def _store(self, records: Sequence[CallRecord]) -> int:
+        """One record that no column takes must not hold up the others: it is set aside."""
         if not records:
             return 0
+        try:
+            return self._store_batch(records)
+        except UNFIT as error:
+            if len(records) == 1:
+                self._set_aside(records[0], error)
+                return 0
+        return sum(self._store([record]) for record in records)
+
+    def _set_aside(self, record: CallRecord, error: Exception) -> None:
+        """Where the health of the record tells of it. Nothing is lost: the line is the journal's own."""
+        line = msgspec.json.encode({"error": type(error).__name__, "record": record}) + b"\n"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        with open(os.open(self._folder / SET_ASIDE, flags, 0o600), "ab") as file:
+            file.write(line)
+
+    def _store_batch(self, records: Sequence[CallRecord]) -> int:
         unique = {record.call_id: record for record in records}
         with transaction.atomic():
             known = RequestLog.objects.filter(call_id__in=list(unique)).values_list("call_id", flat=True)
             for call_id in known:
                 unique.pop(str(call_id), None)
-            RequestLog.objects.bulk_create([_row(record) for record in unique.values()], batch_size=500)
+            rows = [_row(record) for record in unique.values()]
+            RequestLog.objects.bulk_create(rows, batch_size=500)
+            rollups.add(rows)
             self._on_rows(_last_use(unique.values()))
         return len(unique)
 
@@ -141,16 +175,20 @@ def _row(record: CallRecord) -> RequestLog:
         reason=record.reason[:50],
         status=record.status,
         started_at=datetime.fromtimestamp(record.started_at, UTC),
-        first_event_ms=record.first_event_ms,
-        duration_ms=record.duration_ms,
-        input_tokens=record.input_tokens,
-        output_tokens=record.output_tokens,
-        bytes_in=record.bytes_in,
-        bytes_out=record.bytes_out,
+        first_event_ms=None if record.first_event_ms is None else _count(record.first_event_ms, INT32),
+        duration_ms=_count(record.duration_ms, INT32),
+        input_tokens=_count(record.input_tokens, INT64),
+        output_tokens=_count(record.output_tokens, INT64),
+        bytes_in=_count(record.bytes_in, INT64),
+        bytes_out=_count(record.bytes_out, INT64),
         sanitised=record.sanitised,
         config_version=record.config_version,
         decision=msgspec.json.decode(record.decision),
     )
+
+
+def _count(value: int, most: int) -> int:
+    return min(max(value, 0), most)
 
 
 def _text(value: str, width: int) -> str:
@@ -183,6 +221,7 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
     while True:
         try:
             if lock.take():
+                writer.keep_rollups(datetime.now(UTC))
                 writer.run_once()
             pause = POLL_S
         except DatabaseError:

@@ -14,7 +14,7 @@ from recorded import call, intent, outcome, outcomes, segments, serve, writer
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord
-from telemetry.writer import Writer, WriterLock, run
+from telemetry.writer import SET_ASIDE, Writer, WriterLock, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,6 +30,32 @@ def no_table() -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
+
+
+def test_a_record_that_no_column_takes_is_set_aside_and_the_others_are_stored(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    odd = outcome(call(2), config_version=2**80)
+    for record in (outcome(call(1)), odd, outcome(call(3))):
+        journal.outcome(record)
+    assert writer(tmp_path).run_once() == 2
+    journal.close()
+    assert {row.call_id.int for row in RequestLog.objects.all()} == {1, 3}
+    (line,) = (tmp_path / SET_ASIDE).read_text().splitlines()
+    kept = msgspec.json.decode(line)
+    assert (kept["error"], kept["record"]["call_id"]) == ("OverflowError", odd.call_id)
+    assert (tmp_path / SET_ASIDE).stat().st_mode & 0o777 == 0o600
+
+
+def test_counts_are_cut_to_what_the_columns_hold(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.outcome(
+        outcome(call(1), input_tokens=2**70, bytes_out=-5, duration_ms=2**40, first_event_ms=2**40)
+    )
+    assert writer(tmp_path).run_once() == 1
+    journal.close()
+    row = RequestLog.objects.get()
+    assert (row.input_tokens, row.bytes_out) == (2**63 - 1, 0)
+    assert (row.duration_ms, row.first_event_ms) == (2**31 - 1, 2**31 - 1)
 
 
 def test_a_failing_database_leaves_the_journal_as_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,154 @@
+"""The first page of the admin: is it well? Figures and charts of a range, health now, what needs attention."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from gateway import live
+from gateway.console.attention import Seen, attention
+from gateway.console.charts import charts, data
+from gateway.console.words import amount, compact, duration, share
+from gateway.runtime import Observations
+from providers.loader import ProviderNote, notes
+from providers.secrets import KeyRing
+from telemetry.figures import RANGES, SHOWN_NAMES, Figures, Named, Range, Reading, is_recorded, read
+
+DEFAULT_RANGE = "24h"
+SHOWN_PROVIDERS = 30
+SHOWN_TO = (
+    *("telemetry.view_requestlog", "providers.view_provider"),
+    *("clients.view_client", "gateway.view_configfile"),
+)
+"""Figures, health, tokens, files: who has none of these rights sees an empty page, which says so."""
+
+
+class Card(NamedTuple):
+    title: str
+    figure: str
+    note: str
+
+
+class Health(NamedTuple):
+    """One enabled provider, as it was seen last. `state`: ok, degraded, failed, or off before the first look."""
+
+    pk: int
+    name: str
+    state: str
+    words: str
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """A fixed number of queries, whatever is stored. `?range=` names a key of `RANGES`."""
+    now = datetime.now(UTC)
+    chosen = request.GET.get("range", "")
+    span = RANGES.get(chosen, RANGES[DEFAULT_RANGE])
+    may_read, may_see_providers, *_ = rights = [request.user.has_perm(needed) for needed in SHOWN_TO]  # type: ignore[union-attr]
+    seen = _look(now, providers=may_see_providers)
+    context = {
+        "title": "Home",
+        "now": now,
+        "ranges": [(name, one.label, one is span) for name, one in RANGES.items()],
+        "span": span,
+        "sees_nothing": not any(rights),
+        "attention": attention(request, seen),
+        "health": _health(seen) if may_see_providers else None,
+        "may_read": may_read,
+        "recorded": seen.recorded,
+        "shown_names": SHOWN_NAMES,
+    }
+    if may_read and seen.recorded:
+        context |= _figures(read(span, now), span)
+    return render(request, "admin/console/home.html", admin.site.each_context(request) | context)
+
+
+def _look(now: datetime, *, providers: bool) -> Seen:
+    gateway = live.current()
+    return Seen(
+        now=now,
+        providers=notes(KeyRing(settings.ENCRYPTION_KEYS)) if providers else (),
+        observed=gateway.observations if gateway else None,
+        recorded=is_recorded(),
+    )
+
+
+def _figures(reading: Reading, span: Range) -> dict[str, Any]:
+    drawn = charts(reading.points, span)
+    total = reading.total
+    return {
+        "total": total,
+        "cards": _cards(total, sum(point.minutes for point in reading.points)),
+        "charts": drawn,
+        "chart_data": data(drawn),
+        "failures": [(code, amount(n), share(n, total.errors)) for code, n in total.failures],
+        "breakdowns": (
+            ("Providers", "provider", _rows(reading.providers), reading.more_providers),
+            ("Clients", "tool_id", _rows(reading.clients), reading.more_clients),
+        ),
+    }
+
+
+def _cards(total: Figures, minutes: float) -> list[Card]:
+    latency, first = total.latency, total.first_event
+    return [
+        Card("Calls", compact(total.calls), f"{total.calls / minutes:.3g} a minute" if minutes else ""),
+        Card("Errors", compact(total.errors), f"{share(total.errors, total.calls)} of the calls"),
+        Card(
+            "Latency (p50)",
+            duration(latency and latency.p50),
+            f"p95 {duration(latency.p95)} · p99 {duration(latency.p99)}"
+            if latency
+            else "no call was sent on",
+        ),
+        Card(
+            "Time to first token (p50)",
+            duration(first and first.p50),
+            f"p95 {duration(first.p95)} · p99 {duration(first.p99)}" if first else "no stream was begun",
+        ),
+        Card("Tokens in", compact(total.input_tokens), "as providers count them"),
+        Card("Tokens out", compact(total.output_tokens), "as providers count them"),
+    ]
+
+
+def _rows(named: tuple[Named, ...]) -> list[tuple[str, list[str]]]:
+    """For each name its cells, as text."""
+    rows = []
+    for name, f in named:
+        latency, first = f.latency, f.first_event
+        cells = [
+            *(amount(f.calls), amount(f.errors), share(f.errors, f.calls)),
+            *(duration(latency and latency.p50), duration(latency and latency.p95)),
+            duration(latency and latency.p99),
+            duration(first and first.p50),
+            *(amount(f.input_tokens), amount(f.output_tokens)),
+        ]
+        rows.append((name, cells))
+    return rows
+
+
+def _health(seen: Seen) -> dict[str, Any]:
+    """The enabled providers, those that are not well first."""
+    enabled = [note for note in seen.providers if note.enabled]
+    found = [_seen(note, seen.observed) for note in enabled] if seen.observed else []
+    found.sort(key=lambda one: ("failed", "degraded", "off", "ok").index(one.state))
+    probed = [one.at for one in seen.observed.providers.values()] if seen.observed else []
+    return {
+        "running": seen.observed is not None,
+        "shown": found[:SHOWN_PROVIDERS],
+        "more": max(len(found) - SHOWN_PROVIDERS, 0),
+        "enabled": len(enabled),
+        "disabled": len(seen.providers) - len(enabled),
+        "probed": datetime.fromtimestamp(min(probed), UTC) if probed else None,
+    }
+
+
+def _seen(note: ProviderNote, observed: Observations) -> Health:
+    observation = observed.providers.get(note.name)
+    if observation is None:
+        return Health(note.pk, note.name, "off", "Not looked at yet")
+    models = len(observation.models)
+    words = observation.detail or f"Answers; lists {models} model{'' if models == 1 else 's'}"
+    return Health(note.pk, note.name, observation.status, words)

@@ -1,0 +1,140 @@
+"""Keeps the roll-ups: sums of calls by minute, hour and day, over all, by provider and by client.
+
+Only the journal's writer writes them, in the transaction that adds the rows themselves: each call counts once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from telemetry.models import CallRollup, RequestLog
+from telemetry.sums import Sum
+
+Key = tuple[str, str, datetime, str]
+"""Period, dimension, start, name: what is unique in the table."""
+KEY = ("period", "dimension", "start", "name")
+SUMMED = ("calls", "errors", "input_tokens", "output_tokens", "outcomes", "latency", "first_event")
+READ = (
+    *("started_at", "tool_id", "provider", "outcome"),
+    *("duration_ms", "first_event_ms", "input_tokens", "output_tokens"),
+)
+KEPT = {"minute": timedelta(days=2), "hour": timedelta(days=35)}
+"""How long a period's rows are kept; days are kept for good."""
+DIMENSIONS = tuple(name for name, _ in CallRollup.DIMENSIONS)
+ROWS_A_STATEMENT = 500
+
+
+def floor(moment: datetime, period: str) -> datetime:
+    """The start of the minute, hour or day (UTC) that the moment lies in."""
+    minute = moment.replace(second=0, microsecond=0)
+    if period == "minute":
+        return minute
+    return minute.replace(minute=0) if period == "hour" else minute.replace(minute=0, hour=0)
+
+
+def add(rows: Iterable[RequestLog]) -> None:
+    """Adds new rows of the record. Runs inside the transaction that stores them."""
+    minutes = by_minute(rows)
+    hours = coarser(minutes, "hour")
+    sums = {**minutes, **hours, **coarser(hours, "day")}
+    for row in _stored(sums):
+        known = sums.get((row.period, row.dimension, row.start, row.name))
+        if known is not None:
+            known.merge(_sum(row))
+    _write(sums)
+
+
+def by_minute(rows: Iterable[Any]) -> dict[Key, Sum]:
+    """`rows`: calls with `started_at`, `tool_id` and what `Sum` asks of them. Without provider: not under one."""
+    sums: dict[Key, Sum] = defaultdict(Sum)
+    for row in rows:
+        start = floor(row.started_at, "minute")
+        sums["minute", "all", start, ""].add(row)
+        sums["minute", "client", start, row.tool_id].add(row)
+        if row.provider:
+            sums["minute", "provider", start, row.provider].add(row)
+    return dict(sums)
+
+
+def coarser(sums: Mapping[Key, Sum], period: str) -> dict[Key, Sum]:
+    found: dict[Key, Sum] = defaultdict(Sum)
+    for (_, dimension, start, name), part in sums.items():
+        found[period, dimension, floor(start, period), name].merge(part)
+    return dict(found)
+
+
+def _stored(keys: Iterable[Key]) -> Iterator[CallRollup]:
+    """The rows there are of these, in one query, which may find some of their neighbours too."""
+    groups: dict[tuple[str, str], tuple[set[datetime], set[str]]] = defaultdict(lambda: (set(), set()))
+    for period, dimension, start, name in keys:
+        starts, names = groups[period, dimension]
+        starts.add(start)
+        names.add(name)
+    wanted = Q()
+    for (period, dimension), (starts, names) in groups.items():
+        wanted |= Q(period=period, dimension=dimension, start__in=starts, name__in=names)
+    return CallRollup.objects.filter(wanted).iterator() if groups else iter(())
+
+
+def _sum(row: CallRollup) -> Sum:
+    return Sum(**{name: getattr(row, name) for name in SUMMED})
+
+
+def _write(sums: Mapping[Key, Sum]) -> None:
+    rows = [
+        CallRollup(**dict(zip(KEY, key, strict=True)), **{name: getattr(part, name) for name in SUMMED})
+        for key, part in sums.items()
+    ]
+    CallRollup.objects.bulk_create(
+        rows,
+        batch_size=ROWS_A_STATEMENT,
+        update_conflicts=True,
+        unique_fields=KEY,
+        update_fields=SUMMED,
+    )
+
+
+def prune(now: datetime) -> None:
+    """Removes minutes and hours past their time. Sends no signals: they are no change of configuration."""
+    for period, kept in KEPT.items():
+        old = CallRollup.objects.filter(period=period, dimension__in=DIMENSIONS, start__lt=now - kept)
+        old._raw_delete(old.db)
+
+
+def rebuild(now: datetime) -> None:
+    """Sums the record up where that was never done: after an update from a version without roll-ups.
+
+    Newest day first, a day a transaction, each replacing what there was. One that was cut off begins again,
+    because the oldest day, the last one done, tells whether all are. No other writer may run meanwhile.
+    """
+    oldest = RequestLog.objects.order_by("started_at").values_list("started_at", flat=True).first()
+    if oldest is None or _is_summed_up(floor(oldest, "day")):
+        return
+    newest_first = RequestLog.objects.order_by("-started_at").values_list("started_at", flat=True)
+    newest = newest_first.first()
+    while newest is not None:
+        day = floor(newest, "day")
+        with transaction.atomic():
+            _rebuild_day(day, now)
+        newest = newest_first.filter(started_at__lt=day).first()
+
+
+def _is_summed_up(day: datetime) -> bool:
+    return CallRollup.objects.filter(period="day", dimension="all", start=day).exists()
+
+
+def _rebuild_day(day: datetime, now: datetime) -> None:
+    hours: dict[Key, Sum] = {}
+    for hour in (day + timedelta(hours=n) for n in range(24)):
+        rows = RequestLog.objects.filter(started_at__gte=hour, started_at__lt=hour + timedelta(hours=1))
+        minutes = by_minute(rows.values_list(*READ, named=True))
+        if hour >= now - KEPT["minute"]:
+            _write(minutes)
+        hours |= coarser(minutes, "hour")
+    if day >= now - KEPT["hour"]:
+        _write(hours)
+    _write(coarser(hours, "day"))

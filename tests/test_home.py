@@ -1,0 +1,321 @@
+"""The admin's home page: what it tells, to whom, and at what price."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
+
+from clients.loader import issue
+from clients.models import Client, ClientToken
+from gateway import live
+from gateway.configfile import CLIENTS, PROVIDERS, export_file, peppers
+from gateway.runtime import Gateway, Observations
+from providers.catalog import Observation
+from providers.models import Provider
+from telemetry import rollups
+from telemetry.figures import RANGES
+from telemetry.health import Component, timestamp
+from telemetry.models import RequestLog
+
+pytestmark = pytest.mark.django_db
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _static_files() -> None:
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def config_dir(tmp_path: Path) -> Iterator[Path]:
+    """Both files as exported, so that nothing has drifted before a test makes it."""
+    before, settings.CONFIG_DIR = settings.CONFIG_DIR, tmp_path
+    yield tmp_path
+    settings.CONFIG_DIR = before
+
+
+@pytest.fixture
+def ada() -> Browser:
+    return browser_of(User.objects.create_superuser("ada", "", "ada's password 1"))
+
+
+def browser_of(user: User) -> Browser:
+    browser = Browser()
+    browser.force_login(user)
+    return browser
+
+
+def staff(name: str, *codenames: str) -> Browser:
+    user = User.objects.create_user(name, "", f"{name}'s password 1", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return browser_of(user)
+
+
+def record(count: int = 1, **more: Any) -> None:
+    """Calls and their roll-ups, each of a client and a provider of its own."""
+    rows = []
+    for n in range(count):
+        facts = {
+            "tool_id": f"tool-{n}",
+            "provider": f"p-{n}",
+            "outcome": "ok",
+            "status": 200,
+            "started_at": NOW,
+        }
+        facts |= {"call_id": os.urandom(16).hex(), "token_id": "t", "method": "chat", "peer": "127.0.0.1"}
+        facts |= {"duration_ms": 250, "first_event_ms": 40, "input_tokens": 1200, "output_tokens": 7}
+        rows.append(RequestLog(**(facts | more)))
+    rollups.add(RequestLog.objects.bulk_create(rows))
+
+
+def provider(name: str, **more: Any) -> Provider:
+    facts = {"kind": "lmstudio", "base_url": "http://localhost:1234/v1", "default_model": "m"}
+    return Provider.objects.create(name=name, **(facts | more))
+
+
+def words(browser: Browser, query: str = "") -> str:
+    response = browser.get(f"/admin/{query}")
+    assert response.status_code == 200
+    return " ".join(response.content.decode().split())
+
+
+def lines(browser: Browser) -> list[str]:
+    """What needs attention, as words and the link's address; files of the configuration apart."""
+    found = browser.get("/admin/").context["attention"]
+    return [f"{line.words} -> {line.url}" for line in found if ".json" not in line.words]
+
+
+class Running:
+    """A gateway of this process whose probes have seen these providers and parts."""
+
+    def __init__(self, providers: dict[str, Observation], *components: Component) -> None:
+        self.gateway = Gateway.__new__(Gateway)
+        self.gateway.observations = Observations(providers=providers, components=components, complete=True)
+
+    def __enter__(self) -> None:
+        live.set_current(self.gateway)
+
+    def __exit__(self, *_: object) -> None:
+        live.set_current(None)
+
+
+def seen(status: Any, detail: str = "") -> Observation:
+    return Observation(status=status, at=NOW.timestamp(), detail=detail, models=("m",))
+
+
+def test_before_the_first_call_the_page_says_what_to_do_next(ada: Browser) -> None:
+    page = words(ada)
+    assert "No call has been recorded yet." in page
+    assert 'href="/admin/clients/client/"' in page
+    assert "No provider is enabled." in page
+    assert lines(ada) == [
+        "Nothing has been recorded yet: no client has called with a good token. -> /admin/clients/client/"
+    ]
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_call_is_in_every_range_by_provider_by_client_and_by_error(ada: Browser, name: str) -> None:
+    record()
+    record(outcome="TEMPORARY", status=503)
+    page = words(ada, f"?range={name}")
+    assert f'<a href="?range={name}" aria-current="true">' in page
+    assert f"Figures of the last {RANGES[name].label}" in page
+    for link in ("outcome__exact=TEMPORARY", "provider__exact=p-0", "tool_id__exact=tool-0"):
+        assert f'href="/admin/telemetry/requestlog/?{link}"' in page
+        assert ada.get(f"/admin/telemetry/requestlog/?{link}").status_code == 200
+    cards = {
+        card.title: (card.figure, card.note) for card in ada.get(f"/admin/?range={name}").context["cards"]
+    }
+    assert cards["Calls"][0] == "2"
+    assert cards["Errors"] == ("1", "50 % of the calls")
+    assert cards["Tokens in"][0] == "2,400"
+    assert cards["Latency (p50)"][0] == "250 ms"
+
+
+def test_every_chart_has_its_numbers_as_a_table_and_as_data(ada: Browser) -> None:
+    record()
+    response = ada.get("/admin/?range=1h")
+    page = response.content.decode()
+    assert page.count("<details>") == page.count('class="chart"') == 4
+    assert '<script id="chart-data" type="application/json">' in page
+    for chart in response.context["charts"]:
+        assert len(chart.rows) == len(chart.times) == 60
+        assert all(len(series.values) == 60 for series in chart.series)
+    calls = response.context["charts"][0]
+    assert sum(calls.series[0].values) == pytest.approx(1)
+
+
+def test_an_unknown_range_is_the_usual_one(ada: Browser) -> None:
+    record()
+    assert "Figures of the last 24 hours" in words(ada, "?range=<b>")
+
+
+def test_a_range_without_calls_says_so(ada: Browser) -> None:
+    record(started_at=NOW - timedelta(days=3))
+    assert "No call in this time." in words(ada, "?range=1h")
+    assert "No call in this time." not in words(ada, "?range=7d")
+
+
+def test_it_is_the_same_number_of_queries_with_one_and_with_fifty_of_everything(ada: Browser) -> None:
+    counts = []
+    for many in (1, 50):
+        record(many)
+        for n in range(many):
+            provider(f"p-{many}-{n}")
+            issue(f"tool-{many}-{n}", ("chat",), peppers()[0], NOW + timedelta(days=1))
+        for query in [f"?range={name}" for name in RANGES]:
+            ada.get(f"/admin/{query}")
+            with CaptureQueriesContext(connection) as captured:
+                ada.get(f"/admin/{query}")
+            counts.append(len(captured))
+    assert len(set(counts)) == 1, counts
+
+
+def test_staff_without_rights_are_told_that_there_is_nothing_for_them() -> None:
+    record()
+    provider("lmstudio_gpu", kind="openai")
+    page = words(staff("olga"))
+    assert "Your account may see neither figures nor providers nor clients." in page
+    for hidden in ("tool-0", "p-0", "lmstudio_gpu", "Needs attention", "chart-data"):
+        assert hidden not in page
+
+
+def test_who_may_not_see_the_record_sees_no_figures() -> None:
+    record()
+    provider("lmstudio_gpu", kind="openai")
+    page = words(staff("olga", "view_provider"))
+    assert "Figures are for those who may see the record of calls" in page
+    assert "lmstudio_gpu" in page
+    assert "tool-0" not in page
+    assert "chart-data" not in page
+
+
+def test_who_may_see_only_the_record_sees_neither_providers_nor_tokens() -> None:
+    record()
+    provider("keyless", kind="openai")
+    issue("bob", ("chat",), peppers()[0], NOW + timedelta(days=1))
+    page = words(staff("olga", "view_requestlog"))
+    assert "tool-0" in page
+    assert "Providers now" not in page
+    assert "keyless" not in page
+    assert "bob" not in page
+
+
+def test_tokens_that_end_within_two_weeks_or_have_ended_are_named(ada: Browser) -> None:
+    record()
+    for name, days in (("soon", 13), ("later", 15), ("ended", -1)):
+        issue(name, ("chat",), peppers()[0], NOW + timedelta(days=days))
+    ids = dict(ClientToken.objects.values_list("client__tool_id", "token_id"))
+    pages = {c.tool_id: f"/admin/clients/client/{c.pk}/change/" for c in Client.objects.all()}
+    day = {name: f"{NOW + timedelta(days=days):%Y-%m-%d}" for name, days in (("soon", 13), ("ended", -1))}
+    assert lines(ada) == [
+        f"Token {ids['soon']} of soon expires on {day['soon']}. -> {pages['soon']}",
+        f"Token {ids['ended']} of ended expired on {day['ended']} and is still listed. -> {pages['ended']}",
+    ]
+    Client.objects.filter(tool_id="soon").update(enabled=False)
+    ClientToken.objects.filter(client__tool_id="ended").update(revoked_at=NOW)
+    assert lines(ada) == []
+
+
+def test_many_lines_of_one_sort_are_counted(ada: Browser) -> None:
+    record()
+    for n in range(8):
+        issue(f"tool-{n}", ("chat",), peppers()[0], NOW + timedelta(days=1, hours=n))
+    assert len(lines(ada)) == 6
+    assert lines(ada)[-1] == "3 more tokens expire within 14 days. -> /admin/clients/clienttoken/"
+
+
+def test_grants_that_nobody_used_for_a_month_are_named(ada: Browser) -> None:
+    record()
+    old = NOW - timedelta(days=31)
+    for name in ("idle", "never", "new", "busy", "disabled", "revoked", "ungranted"):
+        issue(name, () if name == "ungranted" else ("chat",), peppers()[0])
+    tokens = ClientToken.objects.all()
+    tokens.exclude(client__tool_id="new").update(created_at=old)
+    tokens.filter(client__tool_id="idle").update(last_used_at=old)
+    tokens.filter(client__tool_id="busy").update(last_used_at=NOW - timedelta(days=29))
+    tokens.filter(client__tool_id="revoked").update(revoked_at=NOW)
+    Client.objects.filter(tool_id="disabled").update(enabled=False)
+    assert [line.split(" has used")[0] for line in lines(ada)] == ["Client idle", "Client never"]
+
+
+def test_a_provider_that_is_not_well_is_named_with_its_cause(ada: Browser) -> None:
+    record()
+    sick, well = provider("sick"), provider("well", position=1)
+    off = provider("off", position=2, enabled=False)
+    health = {"sick": seen("failed", "No connection in time"), "well": seen("ok"), "off": seen("failed")}
+    with Running(health):
+        assert lines(ada) == [
+            f"Provider sick failed its last check: No connection in time. -> /admin/providers/provider/{sick.pk}/change/"
+        ]
+        context = ada.get("/admin/").context["health"]
+    assert [(one.name, one.state, one.words) for one in context["shown"]] == [
+        ("sick", "failed", "No connection in time"),
+        ("well", "ok", "Answers; lists 1 model"),
+    ]
+    assert (context["enabled"], context["disabled"]) == (2, 1)
+    assert {well.name, off.name} == {"well", "off"}
+
+
+def test_without_a_gateway_in_this_process_the_page_says_so(ada: Browser) -> None:
+    provider("lmstudio_gpu")
+    assert "No gateway runs in this process" in words(ada)
+
+
+def test_a_missing_credential_is_named_once_and_only_where_it_matters(
+    ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    record()
+    facts = {"credential_source": "env", "credential_name": "NO_SUCH_KEY"}
+    keyless = provider("keyless", **facts)
+    provider("off", enabled=False, **facts)
+    with Running({"keyless": seen("degraded", "The environment variable NO_SUCH_KEY is not set")}):
+        assert lines(ada) == [
+            "Provider keyless gets no calls: the environment variable NO_SUCH_KEY is not set. "
+            f"-> /admin/providers/provider/{keyless.pk}/change/"
+        ]
+
+
+def test_a_backlog_of_the_journal_is_told(ada: Browser) -> None:
+    record()
+    audit = Component(name="audit", status="degraded", timestamp=timestamp(), details="65 MiB wait")
+    other = Component(name="provider:x", status="failed", timestamp=timestamp())
+    with Running({}, audit, other, Component(name="database", status="ok", timestamp=timestamp())):
+        assert lines(ada) == ["The gateway's part 'audit' is degraded: 65 MiB wait. -> /docs/runbook"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_files_that_differ_from_the_database_are_told(ada: Browser, config_dir: Path) -> None:
+    def drifted() -> list[str]:
+        return [line.words for line in ada.get("/admin/").context["attention"] if ".json" in line.words]
+
+    record()
+    assert drifted() == []
+    for name in (PROVIDERS, CLIENTS):
+        export_file(name, config_dir)
+    assert drifted() == []
+    first = provider("new")
+    assert drifted() == ["providers.json is older than the database: export it to bring it up to date."]
+    (config_dir / CLIENTS).write_text('{"clients": []}')
+    assert "client-registry.json has been edited, but not imported" in drifted()[1]
+    (config_dir / PROVIDERS).write_text('{"providers": {}}')
+    assert "have both changed" in drifted()[0]
+    export_file(PROVIDERS, config_dir)
+    assert len(drifted()) == 1
+    first.delete()
+    assert len(drifted()) == 2
+
+
+def test_a_file_that_cannot_be_read_is_told(ada: Browser, config_dir: Path) -> None:
+    (config_dir / PROVIDERS).mkdir()
+    assert "providers.json cannot be read: Is a directory." in words(ada)
