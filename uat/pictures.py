@@ -31,13 +31,39 @@ IMAGES = ROOT / "docs" / "images"
 SCHEMES = ("light", "dark")
 
 
+PAST_HOUR = """
+import math, random, uuid
+from datetime import timedelta
+from django.utils import timezone
+from telemetry.models import RequestLog
+draw, now, rows = random.Random(1), timezone.now(), []
+for minute in range(2, 60):
+    for _ in range(round(25 + 15 * math.sin(minute / 8) + draw.uniform(0, 8))):
+        failed = draw.random() < 0.03
+        provider = "lmstudio_gpu" if draw.random() < 0.8 else "lmstudio_cpu"
+        took = round(draw.lognormvariate(6.2, 0.6)) + (400 if provider == "lmstudio_cpu" else 0)
+        rows.append(RequestLog(
+            call_id=uuid.UUID(int=draw.getrandbits(128)), tool_id=draw.choice(["editor"] * 4 + ["nightly-summary"]),
+            token_id="earlier", method="chatStream", peer="127.0.0.1", provider=provider, model="gemma-3-270m",
+            strategy="capability-default", outcome="TEMPORARY" if failed else "ok", status=503 if failed else 200,
+            attempts=[{"provider": provider, "model": "gemma-3-270m", "durationMs": took}],
+            started_at=now - timedelta(minutes=minute, seconds=draw.uniform(0, 59)), duration_ms=took,
+            first_event_ms=None if failed else round(draw.lognormvariate(4.3, 0.5)),
+            input_tokens=draw.randint(50, 900), output_tokens=0 if failed else draw.randint(10, 300),
+        ))
+RequestLog.objects.bulk_create(sorted(rows, key=lambda row: row.started_at))
+"""
+"""An hour of calls before the first, for the charts; the writer sums them up when it starts."""
+
+
 class Shot(NamedTuple):
-    """`prepare`: what a person does before there is something to see."""
+    """`prepare`: what a person does before there is something to see. `whole`: all of a long page."""
 
     name: str
     title: str
     path: str
     prepare: Callable[[Page], None] = lambda page: None
+    whole: bool = True
 
 
 def played(page: Page) -> None:
@@ -72,6 +98,11 @@ def planned(page: Page) -> None:
     page.wait_for_load_state()
 
 
+def newest_opened(page: Page) -> None:
+    page.click("#result_list th a >> nth=0")
+    page.wait_for_load_state()
+
+
 def shots() -> list[Shot]:
     provider, client = "/admin/providers/provider", "/admin/clients/client"
     return [
@@ -87,7 +118,7 @@ def shots() -> list[Shot]:
         Shot("client", "A client", f"{client}/1/change/"),
         Shot("client-token", "A token issued: shown once", f"{client}/1/issue/", issued),
         Shot("client-permissions", "Who may call what", f"{client}/permissions/"),
-        Shot("client-explain", "What may this client do?", "/admin/clients/1/explain/"),
+        Shot("client-explain", "What may this client do?", "/admin/clients/client/1/explain/"),
         Shot("playground", "Playground", "/admin/playground/", played),
         Shot("configuration", "Configuration", "/admin/configuration/"),
         Shot("configuration-plan", "An import as a plan", "/admin/configuration/", planned),
@@ -95,10 +126,10 @@ def shots() -> list[Shot]:
         Shot(
             "configuration-version", "A version, and the way back", "/admin/gateway/configversion/3/change/"
         ),
-        Shot("configuration-changes", "Configuration changes", "/admin/gateway/configchange/"),
-        Shot("record", "Record of calls", "/admin/telemetry/requestlog/"),
-        Shot("record-call", "A call's page", "/admin/telemetry/requestlog/1/change/"),
-        Shot("second-factor", "Two-factor login", "/admin/second-factor/"),
+        Shot("configuration-changes", "Configuration changes", "/admin/gateway/configchange/", whole=False),
+        Shot("record", "Record of calls", "/admin/telemetry/requestlog/", whole=False),
+        Shot("record-call", "A call's page", "/admin/telemetry/requestlog/", newest_opened),
+        Shot("second-factor", "A second factor", "/admin/second-factor/account/"),
         Shot("tables", "All tables", "/admin/tables/"),
         Shot("guides", "The guides inside the product", "/docs/"),
     ]
@@ -128,7 +159,10 @@ def staged() -> Iterator[RunningGateway]:
             {"toolId": "nightly-summary", "token": "nightly-token", "allowedMethods": ["chat", "embed"]},
             {"toolId": "dashboard", "token": "dashboard-token", "allowedMethods": ["getHealth", "models"]},
         ]  # fmt: skip
-        with running_gateway(Path(folder), {"providers": providers}, {"clients": clients}, env) as gateway:
+        files = {"providers": providers}, {"clients": clients}
+        with running_gateway(Path(folder), *files, env, start=False) as gateway:
+            gateway.manage("shell", "-v", "0", "-c", PAST_HOUR)
+            gateway.start()
             call(gateway)
             gateway.manage("issue_token", "dashboard", "--expires", "7d")
             yield gateway
@@ -161,7 +195,7 @@ def take(page: Page, gateway: RunningGateway, shot: Shot) -> None:
         page.goto(gateway.url + shot.path)
         shot.prepare(page)
         page.wait_for_timeout(300)
-        page.screenshot(path=IMAGES / f"{shot.name}-{scheme}.png", full_page=True)
+        page.screenshot(path=IMAGES / f"{shot.name}-{scheme}.png", full_page=shot.whole)
 
 
 def index(taken: list[Shot]) -> str:
@@ -186,8 +220,8 @@ def main() -> None:
     with staged() as gateway, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1200, "height": 700})
-        for shot in shots():
-            if shot.name != "login" and "admin" not in page.url:
+        for n, shot in enumerate(shots()):
+            if n == 1:
                 log_in(page, gateway)
             if not wanted or shot.name in wanted:
                 take(page, gateway, shot)
