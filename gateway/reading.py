@@ -200,8 +200,8 @@ def _convert(kind: type[T], value: Any, file: str, pointer: str, problems: list[
 
 
 def _field_problem(file: str, pointer: str, text: str) -> FileProblem:
-    """msgspec writes places as `$.a[0].b`, or `$[...]` for a member of a mapping."""
+    """msgspec writes places as `$.a[0].b`, `$[...]` for a member of a mapping, and "`key` in `$`" for its name."""
     message, _, place = text.partition(" - at `")
-    path = place.removesuffix("`").removeprefix("$").removeprefix("key in ").replace("[...]", "")
+    path = place.removeprefix("key` in `").removesuffix("`").removeprefix("$").replace("[...]", "")
     below = path.replace(".", "/").replace("[", "/").replace("]", "")
-    return FileProblem(file, pointer + below, message)
+    return FileProblem(file, pointer + below, message.replace("Invalid enum value", "Unknown value"))

@@ -133,7 +133,7 @@ def test_mistakes_are_told_in_the_words_of_an_import_and_asked_again() -> None:
         "An http:// or https:// URL is needed",
         "Credentials do not belong into the URL; use apiKey",
         "The name of an environment variable is needed, never a key",
-        "Invalid enum value 'dance'",
+        "Unknown value 'dance'",
         "This is needed. ? explains it, < goes back.",
         "Asked for when neither the caller nor a capability names a model.",
         "Expected `int` >= 1",
