@@ -14,8 +14,8 @@ from gateway.decided import ConcurrencyState
 from gateway.errors import Refusal
 from gateway.sanitise import sanitise
 from gateway.trail import Trail
-from providers.attempt import ProviderStream
 from providers.routing import Ask, Plan, able
+from providers.stream import ProviderStream
 from providers.types import (
     Capability,
     ChatReply,

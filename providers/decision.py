@@ -59,13 +59,13 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         return self.listed
 
 
-def explain(ask: Ask, catalog: Catalog, seen: Observations) -> Decision:
-    """What `shortlist` decides about `ask`, with the reasons."""
-    return _decide(ask, catalog, seen)[0]
+def explain(ask: Ask, catalog: Catalog, seen: Observations, *, shown: int = SHOWN) -> Decision:
+    """What `shortlist` decides about `ask`, with the reasons. `shown`: how many providers to list at most."""
+    return _decide(ask, catalog, seen, shown)[0]
 
 
 def choose(ask: Ask, catalog: Catalog, seen: Observations) -> Choice:
-    decision, listed, error = _decide(ask, catalog, seen)
+    decision, listed, error = _decide(ask, catalog, seen, SHOWN)
     return Choice(told=msgspec.Raw(msgspec.json.encode(decision)), listed=listed, error=error)
 
 
@@ -92,7 +92,7 @@ class Choices:
 
 
 def _decide(
-    ask: Ask, catalog: Catalog, seen: Observations
+    ask: Ask, catalog: Catalog, seen: Observations, shown: int
 ) -> tuple[Decision, Plan | None, RoutingError | None]:
     try:
         listed, error = shortlist(ask, catalog, seen), None
@@ -103,8 +103,8 @@ def _decide(
     considered += _excluded(ask, catalog, seen, listed)
     decision = Decision(
         rule=_rule(ask, listed),
-        considered=tuple(considered[:SHOWN]),
-        more=max(len(considered) - SHOWN, 0),
+        considered=tuple(considered[:shown]),
+        more=max(len(considered) - shown, 0),
         error=error.reason if error else None,
     )
     return decision, listed, error

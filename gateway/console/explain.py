@@ -15,12 +15,13 @@ from clients.loader import known
 from clients.types import METHODS, Client, Token
 from gateway import live
 from gateway.configfile import peppers
+from gateway.console.reasons import EXCLUDED
 from gateway.reload import build_policy, load_runtime
 from gateway.runtime import Network, Policy, Runtime
-from providers.adapters import ADAPTERS
-from providers.catalog import Catalog, model_for
-from providers.errors import RoutingError
-from providers.routing import Ask, Observations, plan
+from providers.catalog import Catalog
+from providers.decision import Considered
+from providers.decision import explain as choice
+from providers.routing import Ask, Observations
 from providers.types import CAPABILITIES, Capability, ChatRequest, EmbedRequest, Message, Provider, TextPart
 
 SOMETHING = ChatRequest(messages=(Message(role="user", content=(TextPart(text="Hello!"),)),))
@@ -99,26 +100,22 @@ def route(client: Client, capability: Capability, catalog: Catalog, seen: Observ
         allowed_providers=client.allowed_providers,
         allowed_models=client.allowed_models,
     )
-    try:
-        targets = [(target.provider.name, target.model) for target in plan(ask, catalog, seen).targets]
-    except RoutingError:
-        targets = []
-    chosen = {name for name, _ in targets}
-    passed_over = [(p.name, _why_not(p, ask)) for p in catalog.providers.values() if p.name not in chosen]
+    told = choice(ask, catalog, seen, shown=len(catalog.providers))
+    targets = [(one.provider, one.model) for one in told.considered if one.excluded is None]
+    passed_over = [
+        (one.provider, _why_not(catalog.providers[one.provider], one))
+        for one in told.considered
+        if one.excluded is not None
+    ]
     return Route(capability, capability in client.methods, targets, passed_over)
 
 
-def _why_not(provider: Provider, ask: Ask) -> str:
-    model = model_for(provider, ask.capability)
-    reasons = (
-        (not provider.enabled, "disabled"),
-        (ask.capability not in provider.capabilities, f"does not offer {ask.capability}"),
-        (provider.kind not in ADAPTERS, f"its kind {provider.kind} is unknown"),
-        (provider.credential_missing is not None, f"no key: {provider.credential_missing}"),
-        (not ask.may_use(provider), "not among the client's providers"),
-        (not ask.may_ask_for(model), f"its model {model} is not among the client's models"),
-    )
-    return next((reason for applies, reason in reasons if applies), "its kind cannot do it")
+def _why_not(provider: Provider, one: Considered) -> str:
+    """The record's words, with what this page knows besides."""
+    words = EXCLUDED[one.excluded or ""]
+    if one.excluded == "CREDENTIAL_MISSING":
+        return f"{words}: {provider.credential_missing}"
+    return f"{words}: {one.model}" if one.excluded == "MODEL_NOT_ALLOWED" else words
 
 
 def _enabled(client: Client) -> Fact:

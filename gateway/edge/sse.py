@@ -20,9 +20,9 @@ from gateway.edge.respond import CALL_ID, encode_json, problem_body, problem_hea
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.sanitise import Assembly
 from gateway.trail import Trail
-from providers.attempt import ProviderStream
 from providers.errors import DeadlineError
 from providers.routing import Plan
+from providers.stream import ProviderStream
 from providers.types import ChatRequest, Delta, ToolCall
 from telemetry.journal import JournalError
 

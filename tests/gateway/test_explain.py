@@ -68,12 +68,12 @@ def test_who_is_passed_over_is_told_with_the_reason() -> None:
     )
     assert found.targets == []
     assert dict(found.passed_over) == {
-        "off": "disabled",
-        "none": "does not offer chat",
-        "keyless": "no key: the environment variable KEY is not set",
-        "odd": "its kind unheard-of is unknown",
-        "large": "its model xl is not among the client's models",
-        "other": "not among the client's providers",
+        "off": "it is disabled",
+        "none": "it does not declare this capability",
+        "keyless": "its credential is not set: the environment variable KEY is not set",
+        "odd": "its kind is not known here",
+        "large": "this client may not use the model: xl",
+        "other": "this client may not use it",
     }
 
 

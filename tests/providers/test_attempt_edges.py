@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from test_attempt import OK, REQUEST, Stage, plan_of, target
 
-from providers.attempt import Caller, ProviderStream, Run
+from providers.attempt import Caller, Run
 from providers.errors import UpstreamError
+from providers.stream import ProviderStream
 from providers.transport import MAX_ANSWER_BYTES, Transport
 from providers.types import Target
 
