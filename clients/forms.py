@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from django import forms
+from django.utils.html import escape
 
 from clients.models import METHOD_CHOICES, Client
 from clients.suggestions import provider_names
@@ -132,4 +133,4 @@ def _providers_help() -> str:
     if not names:
         return "One provider a line. Empty: any. (none): not one. There is no provider yet."
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return f"One provider a line. Empty: any. (none): not one. There are: {', '.join(names[:SHOWN_NAMES])}{more}."
+    return f"One provider a line. Empty: any. (none): not one. There are: {escape(', '.join(names[:SHOWN_NAMES]))}{more}."

@@ -15,6 +15,7 @@ from clients.models import Client
 from clients.types import METHODS
 
 PER_PAGE = 50
+MAX_DIGITS = 18
 SHOWN, TICKED = "shown-", "may-"
 """Names of the fields, each followed by the client's key: the methods shown as granted, and those ticked."""
 
@@ -84,7 +85,7 @@ def _differences(data: QueryDict) -> dict[int, tuple[set[str], set[str]]]:
     found: dict[int, tuple[set[str], set[str]]] = {}
     for name in data:
         key = name.removeprefix(SHOWN)
-        if key == name or not (key.isascii() and key.isdecimal()):
+        if key == name or not (key.isascii() and key.isdecimal() and len(key) <= MAX_DIGITS):
             continue
         shown = set(data[name].split(",")) & set(METHODS)
         ticked: Any = set(data.getlist(TICKED + key)) & set(METHODS)

@@ -25,6 +25,7 @@ from clients.token_forms import ExpiryForm, IssueForm, RotateForm, like
 from clients.tokens import Minted, Pepper, parse_peppers
 
 ADD, CHANGE = "clients.add_clienttoken", "clients.change_clienttoken"
+MAX_DIGITS = 18
 NOT_ACTIVE = "Token {} has expired or is revoked already. Nothing was changed; issue a new token instead."
 SENT_BEFORE = (
     "Another token was issued for this client since the form was shown, perhaps by sending it twice. "
@@ -107,7 +108,7 @@ def _transaction(request: HttpRequest) -> AbstractContextManager[Any]:
 
 def _row(model: Any, request: HttpRequest, *, pk: str) -> Any:
     """Locked where something is about to change, so that two clicks come one after the other."""
-    if not pk.isdecimal():
+    if not (pk.isascii() and pk.isdecimal() and len(pk) <= MAX_DIGITS):
         raise Http404
     rows = model.objects.select_for_update() if request.method == "POST" else model.objects
     row = rows.filter(pk=pk).first()

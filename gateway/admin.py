@@ -38,7 +38,7 @@ class ConfigVersionAdmin(KeptByTheProduct):
     search_fields = ("author", "reason")
     date_hierarchy = "created_at"
     # Each row's difference is computed when it is looked at.
-    list_per_page = 20
+    list_per_page = 10
     fields = ("created_at", "author", "reason")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigVersion]:

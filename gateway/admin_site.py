@@ -1,6 +1,6 @@
 """The admin site: the stock one, under our name, with bad logins limited and changes attributed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,8 @@ from gateway.console import second_factor as pages
 from gateway.console.home import home
 from gateway.console.pages import PAGES, Page
 from gateway.edge.pages import problem_response
-from gateway.throttle import LOGINS, PASSWORDS, Throttle
+from gateway.errors import Problem
+from gateway.throttle import LOGINS, NAMES, ONE_GUESS, PASSWORDS, Throttle
 
 TABLES = (
     ("Providers", "admin:providers_provider_changelist", "providers.view_provider"),
@@ -23,6 +24,9 @@ TABLES = (
     ("Record", "admin:telemetry_requestlog_changelist", "telemetry.view_requestlog"),
 )
 """The tables that stand in the navigation beside the pages: label, URL name, permission."""
+
+
+NO_SUCH_NUMBER = Problem(code="BAD_REQUEST", message="A number is out of range", reason="NUMBER_OUT_OF_RANGE")
 
 
 class GatewayAdminSite(AdminSite):
@@ -78,7 +82,7 @@ class GatewayAdminSite(AdminSite):
             return HttpResponseRedirect(owed) if owed else super().login(request, extra_context)
         # A good login leads on; after a bad one the form comes back.
         attempt = partial(super().login, request, extra_context)
-        return _tried(LOGINS, request, attempt, failed=lambda response: response.status_code == 200)
+        return _tried((LOGINS, NAMES), request, attempt, failed=lambda response: response.status_code == 200)
 
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -87,7 +91,7 @@ class GatewayAdminSite(AdminSite):
         attempt = partial(super().password_change, request, extra_context)
         if request.method != "POST":
             return attempt()
-        return _tried(PASSWORDS, request, attempt, failed=_old_password_was_wrong)
+        return _tried((PASSWORDS,), request, attempt, failed=_old_password_was_wrong)
 
     def admin_view(
         self, view: Callable[..., HttpResponse], cacheable: bool = False
@@ -96,22 +100,29 @@ class GatewayAdminSite(AdminSite):
 
         def attributing(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             with attributed(request.user.get_username(), "changed in the admin"):
-                return inner(request, *args, **kwargs)
+                try:
+                    return inner(request, *args, **kwargs)
+                except OverflowError:
+                    # A number in the address or the form that no column holds: there is no such row.
+                    return problem_response(NO_SUCH_NUMBER)
 
         return attributing
 
 
 def _tried(
-    throttle: Throttle,
+    throttles: Sequence[Throttle],
     request: HttpRequest,
     attempt: Callable[[], HttpResponse],
     failed: Callable[[HttpResponse], bool],
 ) -> HttpResponse:
-    if throttle.is_over(request):
-        return problem_response(throttle.problem)
-    response = attempt()
-    if failed(response) and throttle.count(request):
-        return problem_response(throttle.problem)
+    with ONE_GUESS:
+        for throttle in throttles:
+            if throttle.is_over(request):
+                return problem_response(throttle.problem)
+        response = attempt()
+        if failed(response):
+            over = [throttle for throttle in throttles if throttle.count(request)]
+            return problem_response(over[0].problem) if over else response
     return response
 
 

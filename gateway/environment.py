@@ -191,6 +191,12 @@ def env_file() -> Path:
     return HOME / (os.environ.get("LLM_CALLER_ENV_FILE") or ".env")
 
 
+def own_places() -> list[str]:
+    """Where the product's own secrets lie: the environment file, the state folder, the files of `NAME_FILE`."""
+    files = [os.environ.get(f"{name}_FILE", "") for name in (*GENERATED, "DATABASE_URL")]
+    return [str(env_file()), str(Environment().folder("LLM_CALLER_STATE_DIR")), *filter(None, files)]
+
+
 def new_secret() -> str:
     return secrets.token_urlsafe(48)
 

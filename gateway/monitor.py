@@ -21,6 +21,7 @@ from providers.types import CAPABILITIES, Provider
 from telemetry.health import Component, Coverage, Status, timestamp
 from telemetry.logs import describe, log
 
+NO_PROVIDER = "No provider is enabled"
 FIRST_PAUSE_S = 1.0
 """After a start or a change, what is not well is looked at sooner: it may be starting too. Then twice that, and so on."""
 
@@ -156,9 +157,7 @@ class Monitor:
         """Whether each capability that somebody declares has somebody well to answer it."""
         providers = self._gateway.runtime.catalog.enabled()
         if not providers:
-            return Component(
-                name="orchestrator", status="degraded", timestamp=now, details="No provider is enabled"
-            )
+            return Component(name="orchestrator", status="degraded", timestamp=now, details=NO_PROVIDER)
         uncovered = [
             capability
             for capability in CAPABILITIES

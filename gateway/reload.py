@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from clients.loader import load_directory
 from clients.permissions import parse_networks as parse_client_networks
@@ -101,7 +101,7 @@ class Watcher:
             try:
                 self._poll()
                 self.database_ok, self.database_detail = True, ""
-            except DatabaseError as error:
+            except (OperationalError, InterfaceError) as error:
                 self.database_ok = False
                 self.database_detail = f"The database does not answer ({type(error).__name__})"
                 connection.close()
@@ -122,4 +122,10 @@ class Watcher:
                 },
             )
         while self._tasks:
-            self._tasks.pop(0)()
+            task = self._tasks.pop(0)
+            try:
+                task()
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as error:  # one task's trouble is not the configuration's
+                log.error("A background task failed", metadata=describe(error))

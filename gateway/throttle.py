@@ -1,6 +1,8 @@
 """How often people may try: passwords, codes, pages. django-ratelimit counts, in this process's memory."""
 
+import threading
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from django.http import HttpRequest
@@ -9,11 +11,26 @@ from django_ratelimit.core import is_ratelimited
 from gateway.edge.front import PEER
 from gateway.errors import Problem
 
+ONE_GUESS = threading.Lock()
+"""Held from asking to counting: guesses made at once are judged one after the other, and hashed so as well."""
+
 
 def peer_of(request: HttpRequest) -> str:
-    """The caller's address as the accept stage found it, proxies considered."""
+    """The caller's address as the accept stage found it, proxies considered; of those that one machine has by the
+    million, all as one."""
     scope = getattr(request, "scope", {})
-    return scope.get(PEER) or request.META.get("REMOTE_ADDR", "")
+    text = scope.get(PEER) or request.META.get("REMOTE_ADDR", "")
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return str(text)
+    if address.is_loopback:
+        return "loopback"
+    return str(ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
+def name_of(request: HttpRequest) -> str:
+    return f"name {request.POST.get('username', '').lower()[:150]}"
 
 
 def user_of(request: HttpRequest) -> str:
@@ -54,6 +71,8 @@ class Throttle(NamedTuple):
 
 
 LOGINS = Throttle("login", "5/m", (peer_of,), "Too many failed logins; wait a minute.")
+NAMES = Throttle("login", "20/m", (name_of,), "Too many failed logins; wait a minute.")
+"""Higher than by address: whoever guesses at a name from many addresses also holds up its owner."""
 PASSWORDS = Throttle("password", "5/m", (user_of, peer_of), "Too many wrong passwords; wait a minute.")
 CODES = Throttle("code", "5/m", (user_of, peer_of), "Too many wrong codes; wait a minute.")
 GUIDES = Throttle("guides", "60/m", (user_of,), "Too many pages at once; wait a minute.")

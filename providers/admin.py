@@ -17,7 +17,13 @@ class ProviderCapabilityAdmin(admin.ModelAdmin):
     search_fields = ("provider__name", "default_model")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Added beside the provider, where its kind is checked."""
+        """Changed on the provider's page, where its kind is checked and one capability stays."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from providers.adapters import ADAPTERS, infer_kind
 from providers.egress import EgressPolicy
+from providers.secrets import is_closed, is_reserved
 from providers.types import Capability
 
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
@@ -96,6 +97,12 @@ def url_problems(url: str) -> list[Problem]:
     return [] if _is_host(url, host) else [("/baseUrl", "The URL's host is not a name that can be looked up")]
 
 
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: whom a key is sent to."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port
+
+
 def _is_host(url: str, host: str) -> bool:
     """As the transport will see it: encoded for the wire, with labels of 1 to 63 characters (RFC 1035 §2.3.4)."""
     try:
@@ -109,6 +116,11 @@ def _is_host(url: str, host: str) -> bool:
     return bool(decoded) and len(encoded) <= 253 and all(0 < len(label) <= 63 for label in labels)
 
 
+def is_variable(value: object) -> bool:
+    """Whether it can be the name of an environment variable. Keys of vendors have dashes, or are longer."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", value) is not None
+
+
 def _key_problems(key: dict[str, Any] | None) -> list[Problem]:
     if key is None:
         return []
@@ -118,11 +130,14 @@ def _key_problems(key: dict[str, Any] | None) -> list[Problem]:
     if source == "stored":
         return [] if value is True else [("/apiKey/stored", "Only `true` is possible here")]
     if source == "env":
-        if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", value):
-            return []
+        if is_variable(value):
+            own = [("/apiKey/env", "This variable is the product's own and is sent to no provider")]
+            return own if is_reserved(value) else []
         return [("/apiKey/env", "The name of an environment variable is needed, never a key")]
     if source == "file":
         good = isinstance(value, str) and 0 < len(value) <= 500 and "\0" not in value
+        if good and is_closed(value):
+            return [("/apiKey/file", "The product keeps secrets of its own there; no provider is sent one")]
         return [] if good else [("/apiKey/file", "The path of a file is needed")]
     return [("/apiKey", 'One of {"env": NAME}, {"file": PATH} or {"stored": true} is needed')]
 

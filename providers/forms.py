@@ -4,16 +4,20 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.core.validators import MaxValueValidator
 
 from providers.arrange import next_position
 from providers.capability_grid import KNOWN_MODELS
 from providers.check import egress_policy
 from providers.credentials import is_sendable
-from providers.document import egress_warning, url_problems
+from providers.document import egress_warning, is_variable, origin, url_problems
 from providers.models import PRINTABLE, CredentialSource, Provider
-from providers.secrets import KeyRing
+from providers.secrets import KeyRing, is_closed, is_reserved
 
 MAX_MODEL_ID = 500
+NUMBERS = frozenset({"connect_ms", "first_event_ms", "idle_ms", "total_ms", "max_concurrency"})
+MOST = 2_147_483_647
+"""What a file may say at most, so that an export can be imported again."""
 
 
 class ProviderForm(forms.ModelForm):
@@ -55,6 +59,9 @@ class ProviderForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # A person who may only look gets a form without fields.
+        for name in NUMBERS & self.fields.keys():
+            self.fields[name].validators.append(MaxValueValidator(MOST))
         if self.instance.pk:
             rows = self.instance.model_rows.filter(configured=True)
             self.initial["configured_models"] = "\n".join(rows.values_list("model_id", flat=True))
@@ -76,7 +83,7 @@ class ProviderForm(forms.ModelForm):
 
     def clean_base_url(self) -> str:
         url: str = self.cleaned_data["base_url"].strip()
-        problems = [message for _, message in url_problems(url)]
+        problems = [message.replace("use apiKey", "see Credential below") for _, message in url_problems(url)]
         if not problems and (warning := egress_warning(url, egress_policy())):
             problems.append(warning)
         if problems:
@@ -89,8 +96,16 @@ class ProviderForm(forms.ModelForm):
         named = source in (CredentialSource.ENV, CredentialSource.FILE)
         if named and not data.get("credential_name"):
             self.add_error("credential_name", "Name the environment variable or the file.")
+        elif source == CredentialSource.ENV and not is_variable(data.get("credential_name")):
+            # Not shown again: somebody may have typed the key itself.
+            data["credential_name"] = ""
+            self.data = self.data.copy()
+            self.data[self.add_prefix("credential_name")] = ""
+            self.add_error("credential_name", "The name of an environment variable is needed, never a key.")
         if not named:
             data["credential_name"] = ""
+        elif data.get("credential_name"):
+            self._require_ours_untouched(source, data["credential_name"])
         if data.get("new_key") and source != CredentialSource.STORED:
             self.add_error("new_key", "Choose “Kept in the database” to store a key here.")
         if (
@@ -99,7 +114,30 @@ class ProviderForm(forms.ModelForm):
             and not self.instance.stored_credential
         ):
             self.add_error("new_key", "Enter the key to keep.")
+        elif (
+            source == CredentialSource.STORED
+            and not data.get("new_key")
+            and self._moves(data.get("base_url"))
+        ):
+            self.add_error(
+                "new_key", "The base URL names another address: enter the key again to send it there."
+            )
         return data
+
+    def _require_ours_untouched(self, source: str, name: str) -> None:
+        """The product's own secrets are not to be had as a provider's key."""
+        if source == CredentialSource.ENV and is_reserved(name):
+            self.add_error(
+                "credential_name", "This variable is the product's own and is sent to no provider."
+            )
+        if source == CredentialSource.FILE and is_closed(name):
+            self.add_error(
+                "credential_name", "The product keeps secrets of its own there; no provider is sent one."
+            )
+
+    def _moves(self, url: str | None) -> bool:
+        before = Provider.objects.filter(pk=self.instance.pk).values_list("base_url", flat=True).first()
+        return bool(url and before and origin(url) != origin(before))
 
     def save(self, commit: bool = True) -> Provider:
         provider: Provider = super().save(commit=False)

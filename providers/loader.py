@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
 from providers.adapters import infer_kind
 from providers.catalog import Catalog
 from providers.credentials import open_credential
-from providers.document import ProviderEntry, ProvidersDocument, TimeoutsEntry
+from providers.document import ProviderEntry, ProvidersDocument, TimeoutsEntry, origin
 from providers.models import (
     CredentialSource,
     FileHeader,
@@ -125,6 +126,9 @@ def store(document: ProvidersDocument, entries: Mapping[str, ProviderEntry], *, 
 
 def _store_entry(row: Provider, entry: ProviderEntry) -> None:
     timeouts = entry.timeouts or TimeoutsEntry()
+    if row.base_url and origin(row.base_url) != origin(entry.base_url):
+        # A key was given for the address that it was stored with; another is not sent it.
+        row.stored_credential = None
     row.kind = entry.kind or infer_kind(row.name)
     row.base_url, row.default_model = entry.base_url, entry.default_model
     row.enabled, row.notes, row.max_concurrency = entry.enabled, entry.notes, entry.max_concurrency
@@ -214,6 +218,7 @@ def _api_key(row: Provider) -> dict[str, Any] | None:
     return {str(row.credential_source): row.credential_name}
 
 
+@transaction.atomic
 def remember_discovered(name: str, models: Iterable[str]) -> None:
     """Keeps what discovery found, for the admin. Sends no signals: it is no change of configuration."""
     provider = Provider.objects.filter(name=name).first()

@@ -19,13 +19,15 @@ from providers.check import address_warning, egress_policy
 from providers.credentials import credential_name
 from providers.forms import ProviderForm
 from providers.loader import configure_models
-from providers.models import Provider
+from providers.models import Provider, ProviderCapability
 from providers.observed import latest
 from providers.secrets import KeyRing
 
 OFFERED_MODELS = 200
 PLAIN_LIST = frozenset({"p", "e", "all"})
 """Parameters of the list that leave its order and its rows as they are."""
+
+SECRET_FIELDS = frozenset({"stored_credential"})
 
 
 @admin.register(Provider)
@@ -54,6 +56,15 @@ class ProviderAdmin(ProviderActs):
 
     class Media:
         js = ("providers/provider_form.js",)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """A filter in the address could tell a secret letter by letter."""
+        return not SECRET_FIELDS & set(lookup.split("__")) and super().lookup_allowed(lookup, value, request)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A provider goes with its capabilities, which nobody may delete by themselves."""
+        deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, set(needed) - {ProviderCapability._meta.verbose_name}, protected
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         return super().get_queryset(request).prefetch_related("capability_rows")

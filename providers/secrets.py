@@ -8,7 +8,7 @@ the newest key; the key id tells which key opens an old one.
 import hashlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -19,6 +19,9 @@ from providers.types import Secret
 _VERSION = b"\x01"
 _KEY_ID, _NONCE = 4, 12
 MAX_FILE_BYTES = 64 * 1024
+RESERVED_PREFIXES = ("DJANGO_", "LLM_CALLER_")
+RESERVED = frozenset({"DATABASE_URL", "REDIS_URL", "UAT_CLIENT_TOKEN", "PGPASSWORD"})
+_CLOSED: set[str] = {"/proc", "/sys", "/dev"}
 
 
 class SealError(Exception):
@@ -65,8 +68,27 @@ def _key_id(key: str) -> bytes:
     return hashlib.sha256(b"llm-caller key id\0" + _derive(key)).digest()[:_KEY_ID]
 
 
+def is_reserved(name: str) -> bool:
+    """Whether a variable is the product's own. A provider named by an operator is never sent one of these."""
+    return name.upper().startswith(RESERVED_PREFIXES) or name.upper() in RESERVED
+
+
+def is_closed(path: str) -> bool:
+    """Whether a file is not to be read as a key: what the product keeps its own secrets in, and the kernel's views
+    of processes and devices, which show them as well."""
+    real = os.path.realpath(os.path.expanduser(path))
+    return any(os.path.commonpath((real, place)) == place for place in map(os.path.realpath, _CLOSED))
+
+
+def close_places(paths: Iterable[str]) -> None:
+    """Told once at start where the product's own secrets lie."""
+    _CLOSED.update(paths)
+
+
 def from_environment(name: str) -> Secret | None:
-    """The variable, or the content of the file that `NAME_FILE` names."""
+    """The variable, or the content of the file that `NAME_FILE` names; nothing of the product's own."""
+    if is_reserved(name):
+        return None
     value = os.environ.get(name, "").strip()
     if value:
         return Secret(value)
@@ -75,7 +97,9 @@ def from_environment(name: str) -> Secret | None:
 
 
 def from_file(path: str) -> Secret | None:
-    """The first line of a small file; None when it cannot be read or is empty."""
+    """The first line of a small file; None when it cannot be read, is empty, or is not to be read as a key."""
+    if "\0" in path or is_closed(path):
+        return None
     try:
         with Path(path).expanduser().open("rb") as file:
             text = file.read(MAX_FILE_BYTES).decode()

@@ -13,7 +13,7 @@ from fake_provider import FakeProvider
 from playwright.sync_api import Page
 from test_browser import complaints, gateway, log_in, page  # noqa: F401 - fixtures
 
-from gateway.edge.playground import TICKET_SALT
+from gateway.console.playground import make_ticket
 
 LIMITED = {
     "toolId": "dora",
@@ -24,7 +24,7 @@ LIMITED = {
 
 
 def ticket(user: str = "ada") -> str:
-    return signing.TimestampSigner(salt=TICKET_SALT).sign(user)
+    return make_ticket(user)
 
 
 def play(
@@ -119,6 +119,21 @@ def test_without_a_fresh_ticket_nobody_plays(shared: RunningGateway) -> None:
         "/admin/playground/call", content=json.dumps({}), headers={"Content-Type": "text/plain"}
     )
     assert form.status_code == 415
+
+
+def test_a_ticket_opens_one_call(shared: RunningGateway) -> None:
+    sent = {"ticket": ticket(), "toolId": "bob", "method": "chat", "body": chat_body()}
+    assert shared.client.post("/admin/playground/call", json=sent).status_code == 200
+    again = shared.client.post("/admin/playground/call", json=sent)
+    assert (again.status_code, again.json()["reason"]) == (403, "TICKET")
+
+
+def test_a_body_without_end_of_depth_is_answered(shared: RunningGateway) -> None:
+    deep = b'{"body":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    answer = shared.client.post(
+        "/admin/playground/call", content=deep, headers={"Content-Type": "application/json"}, timeout=5
+    )
+    assert (answer.status_code, answer.json()["error"]) == (400, "BAD_REQUEST")
 
 
 def test_leaving_the_page_ends_the_provider_s_work(tmp_path: Path, fake: FakeProvider) -> None:

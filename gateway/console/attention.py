@@ -13,6 +13,7 @@ from django.urls import reverse
 from clients.loader import expiring_tokens, unused_clients
 from gateway.configfile import FILES, Drift, drift
 from gateway.models import ConfigFile, ConfigVersion
+from gateway.monitor import NO_PROVIDER
 from gateway.runtime import Observations
 from providers.loader import ProviderNote
 
@@ -142,7 +143,14 @@ def _drift_words(found: Drift) -> str | None:
 
 def failing_parts(seen: Seen) -> Iterable[Line]:
     for part in seen.observed.components if seen.observed else ():
-        if part.status != "ok" and not part.name.startswith("provider:"):
+        if part.details == NO_PROVIDER:
+            yield Line(
+                part.status,
+                f"{NO_PROVIDER}, so no call can be answered.",
+                "Add or enable one",
+                reverse("admin:providers_provider_changelist"),
+            )
+        elif part.status != "ok" and not part.name.startswith("provider:"):
             words = f"The gateway's part '{part.name}' is {part.status}{_because(part.details)}"
             yield Line(part.status, words, "Runbook", reverse("guide", args=["runbook"]))
 

@@ -1,8 +1,10 @@
 """The playground: try a call as one of the clients, and see what was decided on the way.
 
 The page only writes the request; `gateway/edge/playground.py` makes the call, in the event loop where calls
-are made. What connects the two is a ticket: Django knows who is logged in and signs it for a minute.
+are made. What connects the two is a ticket: Django knows who is logged in and signs it for one call, within seconds.
 """
+
+from secrets import token_hex
 
 from django.contrib import admin
 from django.core import signing
@@ -41,9 +43,12 @@ def playground(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def ticket(request: HttpRequest) -> HttpResponse:
-    return JsonResponse(
-        {"ticket": signing.TimestampSigner(salt=TICKET_SALT).sign(request.user.get_username())}
-    )
+    return JsonResponse({"ticket": make_ticket(request.user.get_username())})
+
+
+def make_ticket(username: str) -> str:
+    """For one call, within seconds."""
+    return signing.TimestampSigner(salt=TICKET_SALT).sign(f"{username}:{token_hex(8)}")
 
 
 def _choices(gateway: Gateway) -> dict[str, object]:

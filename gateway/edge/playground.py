@@ -6,6 +6,7 @@ was decided by Django when it signed the ticket (`gateway/console/playground.py`
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from providers.types import ChatRequest
 
 PATH = PLAYGROUND.removeprefix("/")
 TICKET_SALT = "gateway.playground"
-TICKET_S = 60
+TICKET_S = 15
 TOKEN_PREFIX = "playground:"  # noqa: S105 - stands in the record where other calls have a token's id
 Method = Literal["chat", "chatStream", "embed"]
 
@@ -59,6 +60,24 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 _decode = msgspec.json.Decoder(Play).decode
 
 
+class UsedTickets:
+    """Each ticket opens one call. Those that are past their time need not be remembered."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def take(self, ticket: str) -> bool:
+        now = time.monotonic()
+        self._until = {known: until for known, until in self._until.items() if until > now}
+        if ticket in self._until:
+            return False
+        self._until[ticket] = now + TICKET_S + 1
+        return True
+
+
+_used = UsedTickets()
+
+
 class Playground:
     """The route. Gives the call its `Trail`; everything of a gateway's call begins with one."""
 
@@ -81,8 +100,8 @@ class PlaygroundConsumer(ChatStreamConsumer):
         try:
             play = read(body)
             client = require_client(trail, play)
-        except Refusal as refusal:
-            await self._refuse(trail, problem_for(refusal))
+        except Exception as error:  # the outermost edge of a call that is not one yet
+            await self._refuse(trail, trail.problem(error))
             return
         trail.method = play.method
         trail.caller = Caller(client=client, token_id=acting_as(play), token_hash="")
@@ -105,10 +124,12 @@ def read(body: bytes) -> Play:
     try:
         play = _decode(body)
         signing.TimestampSigner(salt=TICKET_SALT).unsign(play.ticket, max_age=TICKET_S)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refusal("BAD_REQUEST", "The request is not valid", reason="VALIDATION_FAILED") from None
     except signing.BadSignature:
         raise Refusal("FORBIDDEN", "The page is too old; reload it", reason="TICKET") from None
+    if not _used.take(play.ticket):
+        raise Refusal("FORBIDDEN", "The page is too old; reload it", reason="TICKET")
     return play
 
 
@@ -120,7 +141,7 @@ def require_client(trail: Trail, play: Play) -> Client:
 
 
 def acting_as(play: Play) -> str:
-    user = play.ticket.rsplit(":", 2)[0]
+    user = play.ticket.rsplit(":", 3)[0]
     return f"{TOKEN_PREFIX}{user}"[:64]
 
 

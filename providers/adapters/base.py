@@ -82,9 +82,11 @@ class Adapter:
         raise UnsupportedError
 
     def read_models(self, body: bytes) -> tuple[str, ...]:
-        """Model ids as the provider lists them, at most `MAX_MODELS`, each once."""
+        """Model ids as the provider lists them, at most `MAX_MODELS`, each once; none that is empty or has control
+        characters, which nobody could ask for."""
         entries = decode(_ModelList, body).data or ()
-        return tuple(dict.fromkeys(entry.id for entry in entries[:MAX_MODELS]))
+        ids = (entry.id for entry in entries[:MAX_MODELS])
+        return tuple(dict.fromkeys(one for one in ids if one and not _CONTROL.search(one)))
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """What an answer with an error status means. The provider's text is not kept."""
