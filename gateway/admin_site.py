@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
 
@@ -102,7 +103,7 @@ class GatewayAdminSite(AdminSite):
             with attributed(request.user.get_username(), "changed in the admin"):
                 try:
                     return inner(request, *args, **kwargs)
-                except OverflowError:
+                except (OverflowError, DataError):
                     # A number in the address or the form that no column holds: there is no such row.
                     return problem_response(NO_SUCH_NUMBER)
 

@@ -199,8 +199,9 @@ def test_no_filter_in_the_address_tells_a_secret_letter_by_letter(ada: Browser) 
         assert ada.get(f"/admin/{table}/?{query}").status_code in (302, 400), query
 
 
-def test_a_number_beyond_all_columns_is_a_bad_request(ada: Browser) -> None:
-    assert ada.get("/admin/providers/provider/?id__in=" + "9" * 25).status_code == 400
+def test_a_number_beyond_all_columns_is_no_failure(ada: Browser) -> None:
+    """PostgreSQL compares it and finds nothing; SQLite's driver cannot say it."""
+    assert ada.get("/admin/providers/provider/?id__in=" + "9" * 25).status_code in (200, 400)
     assert ada.get(f"/admin/clients/client/{'9' * 4400}/issue/").status_code == 404
 
 

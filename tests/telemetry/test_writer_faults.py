@@ -42,7 +42,10 @@ def test_a_record_that_no_column_takes_is_set_aside_and_the_others_are_stored(tm
     assert {row.call_id.int for row in RequestLog.objects.all()} == {1, 3}
     (line,) = (tmp_path / SET_ASIDE).read_text().splitlines()
     kept = msgspec.json.decode(line)
-    assert (kept["error"], kept["record"]["call_id"]) == ("OverflowError", odd.call_id)
+    assert kept["error"] in ("OverflowError", "DataError"), (
+        "SQLite's driver says the one, PostgreSQL the other"
+    )
+    assert kept["record"]["call_id"] == odd.call_id
     assert (tmp_path / SET_ASIDE).stat().st_mode & 0o777 == 0o600
 
 
