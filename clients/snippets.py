@@ -46,7 +46,8 @@ def _body(method: str, tool_id: str) -> dict[str, Any] | None:
     envelope = {"requestId": "first-call", "callerTool": tool_id}
     if method == "embed":
         return envelope | {"inputs": ["Hello!"]}
-    return envelope | {"messages": [{"role": "user", "content": "Hello!"}]}
+    # Bounded: a small local model may go on for minutes when nothing stops it.
+    return envelope | {"maxTokens": 40, "messages": [{"role": "user", "content": "Hello!"}]}
 
 
 def _curl(address: str, token: str, body: dict[str, Any] | None, method: str) -> str:

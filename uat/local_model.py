@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+MOST_TOKENS = 512
 ALIAS = "gemma-3-270m"
 CONTEXT_TOKENS = 8192
 PARALLEL = 2
@@ -111,6 +112,8 @@ def serve(weights: Path, port: int) -> Any:
     parameters.port = port
     parameters.n_ctx = CONTEXT_TOKENS
     parameters.n_parallel = PARALLEL
+    # A base model seldom ends by itself: a request that names no maxTokens still gets an answer in seconds.
+    parameters.n_predict = MOST_TOKENS
     parameters.embedding = True
     parameters.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     parameters.chat_template = CHAT_TEMPLATE
