@@ -1,5 +1,6 @@
 """One entry being filled in or changed: the needed fields one after the other, then any field by its number."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,24 +11,27 @@ from gateway.assistant.prompts import Back, Console, shortened
 from gateway.assistant.typed import show
 
 
-class EntryForm:
+class EntryForm(ABC):
     """`entry` changes as fields are answered; the draft does not before `finish`ed."""
 
     def __init__(self, console: Console, entry: Json) -> None:
         self.console, self.entry = console, entry
 
+    @abstractmethod
     def fields(self) -> Sequence[Field]:
-        raise NotImplementedError
+        """Those that can be changed by their number, in that order."""
 
+    @abstractmethod
     def problems(self, entry: Json) -> list[tuple[str, str]]:
-        raise NotImplementedError
+        """What an import would say of the entry: pointer and sentence."""
 
     def extra(self) -> list[tuple[str, str]]:
         """Label and value of rows that are no fields of the entry."""
         return []
 
     def change_extra(self, number: int) -> None:
-        raise NotImplementedError
+        """The row of `extra` with that number was chosen. Raises `IndexError` where there are no such rows."""
+        raise IndexError(number)
 
     def ask(self, field: Field) -> None:
         def wrong(value: Any) -> list[str]:
