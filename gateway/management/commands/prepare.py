@@ -32,6 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-uat-token", action="store_true", help="issue no token for the client uat")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        os.umask(0o077)  # the database file too is its owner's alone
         Path(settings.STATE_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
         call_command("collectstatic", interactive=False, verbosity=0, stdout=self.stderr)
