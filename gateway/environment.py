@@ -94,6 +94,12 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_LOG_DEBUG_PAYLOADS", "bool", False, "Lifts the redaction of prompts and answers in logs (never of credentials). Only for short, local debugging."),
     ),
     *_in(
+        "The record of calls",
+        ("LLM_CALLER_AUDIT_SYNC", "choice", "interval", "When the journal reaches the disk, so that it survives a power cut: `always` before a call goes on, `interval` every 20 ms, `off` when the system likes. The death of the process loses nothing in any of them.", {"choices": ("always", "interval", "off")}),
+        ("LLM_CALLER_AUDIT_KEY_PATH", "str", "", "File of the key that signs the record; made at first start. Unset: `audit/signing.key` in the state folder."),
+        ("LLM_CALLER_AUDIT_CHECKPOINTS_PATH", "str", "", "File to which every checkpoint is appended, best on another disk or an append-only mount. Unset: `audit/checkpoints.jsonl` in the state folder."),
+    ),
+    *_in(
         "Where things are kept",
         ("LLM_CALLER_STATE_DIR", "str", "var", "Folder for database, journal, snapshots and generated passwords."),
         ("LLM_CALLER_CONFIG_DIR", "str", "config", "Folder of providers.json and client-registry.json."),
@@ -154,6 +160,11 @@ class Environment:
             if len(key) < MIN_SECRET_LENGTH or _PLACEHOLDER.search(key):
                 raise SettingsError(f"{name} is a placeholder or shorter than {MIN_SECRET_LENGTH} characters")
         return keys
+
+    def file(self, name: str) -> Path | None:
+        """Relative paths are below `HOME`; None when unset."""
+        text = str(self[name])
+        return HOME / text if text else None
 
     def folder(self, name: str) -> Path:
         """Relative folders are below `HOME`."""

@@ -16,6 +16,8 @@ from gateway.writer_process import WriterProcess
 from providers.attempt import Caller
 from providers.loader import remember_discovered
 from providers.transport import open_transport
+from telemetry.audit.places import AuditFolder
+from telemetry.durability import Durability
 from telemetry.journal import Journal
 from telemetry.logs import log
 from telemetry.metrics import METRICS, write_snapshot
@@ -25,13 +27,22 @@ def journal_folder() -> Path:
     return Path(settings.STATE_DIR) / "journal"
 
 
+def audit_folder() -> AuditFolder:
+    read = settings.ENVIRONMENT.file
+    return AuditFolder(
+        Path(settings.STATE_DIR) / "audit",
+        key=read("LLM_CALLER_AUDIT_KEY_PATH"),
+        checkpoints=read("LLM_CALLER_AUDIT_CHECKPOINTS_PATH"),
+    )
+
+
 class Process:
     """`start` sets `front.gateway`; from then on calls are served."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
         self._background: list[asyncio.Task[None]] = []
-        self._writer = WriterProcess(journal_folder())
+        self._writer = WriterProcess(journal_folder(), audit_folder().folder)
         self._watcher: Watcher | None = None
         self._gateway: Gateway | None = None
         self._monitor: Monitor | None = None
@@ -43,7 +54,7 @@ class Process:
         gateway = Gateway(
             runtime=runtime,
             providers=Caller(open_transport(egress())),
-            journal=Journal(journal_folder()),
+            journal=Journal(journal_folder(), durability=_durability()),
             metrics=METRICS,
             log=log,
         )
@@ -100,6 +111,14 @@ class Process:
             self._gateway.journal.close()
             await loop.run_in_executor(None, _write_last_snapshot, Path(settings.STATE_DIR))
         await loop.run_in_executor(None, self._writer.stop)
+
+
+def _durability() -> Durability:
+    def failed(error: OSError) -> None:
+        METRICS.count("journal_sync_failures")
+        log.error("The journal cannot be brought to the disk", metadata={"error": error.strerror})
+
+    return Durability(settings.ENVIRONMENT["LLM_CALLER_AUDIT_SYNC"], on_failure=failed)
 
 
 def _load() -> Runtime:

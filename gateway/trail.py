@@ -196,6 +196,13 @@ class Trail:
             if self.method != "getHealth":
                 raise
 
+    async def recorded(self) -> None:
+        """To be awaited between `close` and the last byte: where `LLM_CALLER_AUDIT_SYNC` is `always`, the outcome is
+        on the disk then. Raises `JournalError`, but for questions about health."""
+        journal = self.gateway.journal
+        if journal.waits and self.caller is not None and self.method != "getHealth":
+            await journal.durable()
+
     def _record(
         self, outcome: str, status: int, problem: Problem | None, duration_ms: int, bytes_out: int
     ) -> CallRecord:

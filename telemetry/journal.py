@@ -5,8 +5,9 @@ the kernel gives the lock back when the process dies, however it dies. A line is
 
     CRC-32 (8 hex) SPACE kind (I intent | O outcome) SPACE JSON LF
 
-A line that was not written whole fails its checksum and is passed over, never guessed at. What `append`
-has returned from is in the kernel's hands: it survives the death of the process, though not a power cut.
+A line that was not written whole fails its checksum and is passed over, never guessed at. What `intent` and
+`outcome` have returned from is in the kernel's hands and survives the death of the process; `durability.py` says
+when it survives a power cut too.
 """
 
 import fcntl
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from telemetry.durability import Durability
 from telemetry.types import CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -34,8 +36,13 @@ class JournalError(Exception):
 class Journal:
     """Appends for one process. Not thread-safe: the event loop is its only user. `failing`: the last append did."""
 
-    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, durability: Durability | None = None
+    ) -> None:
+        """`durability`: absent, lines reach the disk when the system likes."""
         self._folder = folder
+        self._durability = durability
+        self.waits = durability is not None and durability.mode == "always"
         self._segment_bytes = segment_bytes
         self._owner = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}"
         self._number = 0
@@ -55,7 +62,23 @@ class Journal:
         """Raises `JournalError` when it could not be written; then no answer may be completed."""
         self._append(b"O", _encode(record))
 
+    async def durable(self) -> None:
+        """Where the journal `waits`: returns when what was appended is on the disk. Raises `JournalError`."""
+        assert self._durability is not None, "only asked where the journal waits"
+        try:
+            await self._durability.durable()
+        except OSError as error:
+            self.failing = True
+            raise JournalError(
+                f"The journal cannot be brought to the disk: {error.strerror or error}"
+            ) from None
+
     def close(self) -> None:
+        if self._durability is not None:
+            if self._fd >= 0:
+                self._durability.sealed(self._fd)
+                self._fd = -1
+            self._durability.close()
         for fd in (self._fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -79,6 +102,8 @@ class Journal:
             raise JournalError(f"The journal cannot be written: {error.strerror or error}") from None
         self.failing = self._torn = False
         self._size += written
+        if self._durability is not None:
+            self._durability.appended(self._fd)
 
     def _ensure_open(self) -> None:
         """Starts the next segment when this one is full, or is no longer where the writer looks for it."""
@@ -86,8 +111,7 @@ class Journal:
         if now - self._checked > _CHECK_EVERY_S:
             self._checked = now
             if self._fd >= 0 and not _lies_at(self._fd, self._path(self._number)):
-                os.close(self._fd)
-                self._fd = -1
+                self._let_go()
         if self._fd < 0 or self._size >= self._segment_bytes:
             self._open()
 
@@ -107,10 +131,19 @@ class Journal:
             fd = os.open(self._path(self._number + 1), flags, 0o600)
         except OSError as error:
             raise JournalError(f"The journal cannot be opened: {error}") from None
-        if self._fd >= 0:
-            os.close(self._fd)
+        if self._durability is not None:
+            self._durability.opened(self._folder)
+        self._let_go()
         self._number += 1
         self._fd, self._size, self._torn = fd, 0, False
+
+    def _let_go(self) -> None:
+        """Of the segment that was written so far."""
+        if self._fd >= 0 and self._durability is not None:
+            self._durability.sealed(self._fd)
+        elif self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
 
 
 def _lies_at(fd: int, path: Path) -> bool:

@@ -1,5 +1,8 @@
 """The record: one row per authenticated call (contract §7). Written by `writer.py`, changed by nobody."""
 
+import json
+from typing import Any
+
 from django.db import models
 
 
@@ -31,9 +34,15 @@ class RequestLog(models.Model):
     sanitised = models.JSONField(default=dict)
     config_version = models.PositiveIntegerField(default=0)
     decision = models.JSONField(default=dict)
+    chain = models.CharField(max_length=32, blank=True, editable=False)
+    sequence = models.PositiveBigIntegerField(null=True, editable=False)
+    hash = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         ordering = ("-pk",)
+        constraints = [
+            models.UniqueConstraint(fields=("chain", "sequence"), name="record_once_per_place_in_chain")
+        ]
         verbose_name = "call"
         verbose_name_plural = "record of calls"
         indexes = [
@@ -45,6 +54,120 @@ class RequestLog(models.Model):
 
     def __str__(self) -> str:
         return str(self.call_id)
+
+
+class Signed(models.Model):
+    """Something that was signed about a chain. `line`: the whole entry as one line of JSON, signature included."""
+
+    chain = models.CharField(max_length=32)
+    signed_at = models.DateTimeField()
+    line = models.TextField()
+
+    class Meta:
+        abstract = True
+
+    def entry(self) -> dict[str, Any]:
+        return dict(json.loads(self.line))
+
+
+class AuditCheckpoint(Signed):
+    """Says which hash the row `sequence` has. `number`: 1, 2, … within the chain."""
+
+    number = models.PositiveBigIntegerField()
+    sequence = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "checkpoint"
+        constraints = [models.UniqueConstraint(fields=("chain", "number"), name="checkpoint_once_per_number")]
+        indexes = [models.Index(fields=("chain", "sequence"), name="checkpoint_by_sequence")]
+
+    def __str__(self) -> str:
+        return f"{self.chain} {self.number}: up to row {self.sequence}"
+
+
+class AuditTombstone(Signed):
+    """Covers rows that were removed for their age, `first` to `last`; what lies between may still be there."""
+
+    first = models.PositiveBigIntegerField()
+    last = models.PositiveBigIntegerField()
+    rows = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "tombstone"
+        indexes = [models.Index(fields=("chain", "first"), name="tombstone_by_first")]
+
+    def __str__(self) -> str:
+        return f"{self.chain}: {self.rows} rows from {self.first} to {self.last}"
+
+
+class RetentionRule(models.Model):
+    """How long calls are kept. The rule that names most applies: client and outcome, client, outcome, neither."""
+
+    tool_id = models.CharField("client", max_length=200, blank=True, help_text="Empty: every client.")
+    outcome = models.CharField(
+        max_length=30,
+        blank=True,
+        help_text="As the record shows it, for example ok or RATE_LIMIT. Empty: every one.",
+    )
+    days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Calls older than this are removed. Empty: these are kept for good."
+    )
+
+    class Meta:
+        ordering = ("tool_id", "outcome")
+        constraints = [
+            models.UniqueConstraint(fields=("tool_id", "outcome"), name="one_rule_per_client_and_outcome")
+        ]
+
+    def __str__(self) -> str:
+        kept = "for good" if self.days is None else f"{self.days} days"
+        return f"{self.tool_id or 'every client'}, {self.outcome or 'every outcome'}: {kept}"
+
+
+class LegalHold(models.Model):
+    """Calls that must not be removed, whatever the rules say, until the hold is released."""
+
+    reason = models.CharField(
+        max_length=500, help_text="Why these calls are kept, for example a case number."
+    )
+    tool_id = models.CharField("client", max_length=200, blank=True, help_text="Empty: every client.")
+    since = models.DateTimeField(
+        null=True, blank=True, help_text="Calls from then on. Empty: from the first."
+    )
+    until = models.DateTimeField(
+        null=True, blank=True, help_text="Calls before then. Empty: also those to come."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    released_at = models.DateTimeField(
+        null=True, blank=True, help_text="Set to release it; the hold stays listed."
+    )
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class AuditVerification(models.Model):
+    """What a verification of the record found. `findings`: at most the first hundred, in words."""
+
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    scope = models.CharField(max_length=200)
+    rows = models.PositiveBigIntegerField()
+    found = models.PositiveBigIntegerField()
+    findings = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "verification"
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M}: {self.found} findings in {self.rows} rows"
 
 
 class CallRollup(models.Model):

@@ -191,6 +191,7 @@ class PlayedAnswer(StreamedAnswer):
             content = problem.body(trail.call_id)
         told = frame({"type": "answer", "status": problem.status if problem else 200, "body": content})
         trail.close(status=problem.status if problem else 200, bytes_out=len(told), problem=problem)
+        await trail.recorded()
         await self._send(told + self._end_of_stream(), more=False)
 
     async def _chat(self, body: bytes) -> native.ChatAnswer:

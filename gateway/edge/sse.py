@@ -192,6 +192,7 @@ class StreamedAnswer:
         )
         tail = frame(native.CompletionFrame(payload=payload, trace_id=trail.trace_id))
         trail.close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
+        await trail.recorded()
         self._stop_beating()
         await self._send(tail + self._end_of_stream(), more=False)
 
@@ -223,6 +224,7 @@ class StreamedAnswer:
             trail.close(
                 status=status, bytes_out=self._bytes_out + len(answer), problem=problem, outcome=outcome
             )
+            await trail.recorded()
         except JournalError as error:
             problem = problem_for(error)
             answer = _error_frame(problem, trail.call_id)

@@ -5,10 +5,11 @@ import signal
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from clients.loader import note_use
-from gateway.process import journal_folder
+from gateway.process import audit_folder, journal_folder
+from telemetry.audit.keys import KeyFileError
 from telemetry.writer import Writer, WriterLock, run
 
 
@@ -22,7 +23,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         folder = journal_folder()
         lock = WriterLock(folder)
-        writer = Writer(folder, note_use)
+        try:
+            writer = Writer(folder, note_use, audit_folder().chain())
+        except KeyFileError as error:
+            raise CommandError(str(error), returncode=2) from None
         if not options["until_eof"]:
             run(writer, lock, lambda _: True)
             return
