@@ -10,30 +10,17 @@ from gateway import live
 from gateway.configfile import egress
 from gateway.edge.front import Front
 from gateway.monitor import Monitor
+from gateway.places import audit_folder, journal_folder
 from gateway.reload import Watcher, build_policy, load_runtime
 from gateway.runtime import Gateway, Runtime
 from gateway.writer_process import WriterProcess
 from providers.attempt import Caller
 from providers.loader import remember_discovered
 from providers.transport import open_transport
-from telemetry.audit.places import AuditFolder
 from telemetry.durability import Durability
 from telemetry.journal import Journal
 from telemetry.logs import log
 from telemetry.metrics import METRICS, write_snapshot
-
-
-def journal_folder() -> Path:
-    return Path(settings.STATE_DIR) / "journal"
-
-
-def audit_folder() -> AuditFolder:
-    read = settings.ENVIRONMENT.file
-    return AuditFolder(
-        Path(settings.STATE_DIR) / "audit",
-        key=read("LLM_CALLER_AUDIT_KEY_PATH"),
-        checkpoints=read("LLM_CALLER_AUDIT_CHECKPOINTS_PATH"),
-    )
 
 
 class Process:

@@ -4,3 +4,6 @@ from django.apps import AppConfig
 class TelemetryConfig(AppConfig):
     name = "telemetry"
     verbose_name = "Telemetry"
+
+    def ready(self) -> None:
+        from telemetry import audit_admin  # noqa: F401 - registers its tables, as `admin.py` does

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 
@@ -40,6 +41,7 @@ class RequestLog(models.Model):
 
     class Meta:
         ordering = ("-pk",)
+        permissions = [("export_requestlog", "Can export the record of calls")]
         constraints = [
             models.UniqueConstraint(fields=("chain", "sequence"), name="record_once_per_place_in_chain")
         ]
@@ -112,7 +114,10 @@ class RetentionRule(models.Model):
         help_text="As the record shows it, for example ok or RATE_LIMIT. Empty: every one.",
     )
     days = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Calls older than this are removed. Empty: these are kept for good."
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text="Calls older than this are removed. Empty: these are kept for good.",
     )
 
     class Meta:

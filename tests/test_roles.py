@@ -34,8 +34,8 @@ def test_operators_change_configuration_and_only_look_at_the_record() -> None:
 
 
 def test_auditors_read_the_record_and_what_was_changed() -> None:
-    gateway = {"gateway.view_configversion", "gateway.view_configchange"}
-    assert permissions_of("auditors") == of_apps("telemetry", verb="view_") | gateway
+    more = {"gateway.view_configversion", "gateway.view_configchange", "telemetry.export_requestlog"}
+    assert permissions_of("auditors") == of_apps("telemetry", verb="view_") | more
 
 
 def test_viewers_see_everything_and_change_nothing() -> None:

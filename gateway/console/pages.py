@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 
+from gateway.console.audit_export import audit_export
 from gateway.console.configuration import configuration, download, export
 from gateway.console.explain import explain
 from gateway.console.plan import plan, start
@@ -39,6 +40,7 @@ PAGES: tuple[Page, ...] = (
     Page("configuration/export/<str:name>/", "configuration_export", "", _CHANGE, export),
     Page("configuration/import/<str:name>/", "configuration_import", "", _CHANGE, start),
     Page("configuration/plan/<str:plan_id>/", "configuration_plan", "", _CHANGE, plan),
+    Page("record/export/", "audit_export", "", "telemetry.export_requestlog", audit_export),
     Page("tables/", "tables", "All tables", "", tables),
     Page("clients/client/<int:pk>/explain/", "client_explain", "", "clients.view_client", explain),
 )

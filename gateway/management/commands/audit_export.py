@@ -10,7 +10,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.moments import moment
-from gateway.process import audit_folder
+from gateway.places import audit_folder
 from telemetry.audit.exports import comma_separated, json_lines
 from telemetry.audit.pack import EvidencePack
 from telemetry.audit.selection import Selection

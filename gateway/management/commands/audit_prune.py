@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import changelog
-from gateway.process import audit_folder
+from gateway.places import audit_folder
 from telemetry.audit.keys import KeyFileError
 from telemetry.audit.pruning import due_by_rule, prune
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import changelog
 from gateway.moments import moment
-from gateway.process import audit_folder
+from gateway.places import audit_folder
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
 from telemetry.audit.verification import keep, verify

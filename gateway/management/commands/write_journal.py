@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from clients.loader import note_use
-from gateway.process import audit_folder, journal_folder
+from gateway.places import audit_folder, journal_folder
 from telemetry.audit.keys import KeyFileError
 from telemetry.writer import Writer, WriterLock, run
 
