@@ -109,12 +109,16 @@ def main() -> None:
             "JSON Lines": json_lines(Selection()),
             "CSV": comma_separated(Selection()),
             "evidence pack": EvidencePack(Selection(), place.public_keys()).stream(),
-            "evidence pack of one client": EvidencePack(Selection(tool_id="tool-7"), place.public_keys()).stream(),
+            "evidence pack of one client": EvidencePack(
+                Selection(tool_id="tool-7"), place.public_keys()
+            ).stream(),
         }
         for kind, chunks in kinds.items():
             size, took = measured(chunks)
             print(f"{kind:34}{rows / took:12,.0f}   rows/s, {size / 2**20:,.0f} MiB")
-        print(f"{'peak memory after exports, MB':34}{peak_mb():12,.0f}   wanted <= 200 ({before:,.0f} before verifying)")
+        print(
+            f"{'peak memory after exports, MB':34}{peak_mb():12,.0f}   wanted <= 200 ({before:,.0f} before verifying)"
+        )
 
 
 if __name__ == "__main__":

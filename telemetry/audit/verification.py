@@ -101,6 +101,30 @@ def _hash_before(ledger: Ledger, first: int) -> str | None:
     return ends.get(first, ZEROS if first == 1 else None)
 
 
+def verify_row(signatures: Signatures, row: RequestLog) -> tuple[AuditCheckpoint | None, list[Finding]]:
+    """One row, and those behind it up to the next checkpoint: that one, and what was found."""
+    closing = (
+        AuditCheckpoint.objects.filter(chain=row.chain, sequence__gte=row.sequence).order_by("number").first()
+    )
+    if closing is None:
+        return None, [Finding("unsigned", row.chain, row.sequence or 0, "no signature covers it")]
+    ledger = Ledger(row.chain, signatures)
+    found = list(ledger.checkpoints([closing.entry()], whole=False))
+    stones = AuditTombstone.objects.filter(
+        chain=row.chain, last__gte=row.sequence - 1, first__lte=closing.sequence
+    )
+    found += ledger.tombstones(stone.entry() for stone in stones)
+    walk = Walk(ledger, at=row.sequence - 1, previous=_hash_before(ledger, row.sequence))
+    found += walk.bodies(reader.bodies(row.chain, after=walk.at, until=closing.sequence))
+    found += walk.end(closing.sequence)
+    return closing, found
+
+
+def newest() -> tuple[AuditCheckpoint | None, AuditVerification | None]:
+    """The newest signature and the newest verification."""
+    return AuditCheckpoint.objects.order_by("-pk").first(), AuditVerification.objects.order_by("-pk").first()
+
+
 def keep(verified: Verified, *, by: str, scope: str, started_at: datetime) -> AuditVerification:
     return AuditVerification.objects.create(
         started_at=started_at, finished_at=datetime.now(UTC), by=by, scope=scope, rows=verified.rows,
