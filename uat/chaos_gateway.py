@@ -63,6 +63,10 @@ class Victim:
         lock = self.journal / "writer.lock"
         return lock.exists() and f":{lock.stat().st_ino} " in Path("/proc/locks").read_text()
 
+    def writer_cpu_s(self) -> float:
+        pid = self.writer()
+        return bench.cpu_seconds(pid) if pid is not None else 0.0
+
     def kill(self, *, server: bool, writer: bool) -> None:
         pid = self.writer()
         if pid is not None:
