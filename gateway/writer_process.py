@@ -70,6 +70,9 @@ class WriterProcess:
         """Closes the pipe and waits until what is in the journal has been written."""
         if self._process is None:
             return
+        if self._process.poll() is not None:
+            # It died after the last look at it, and what is in the journal is still to be stored.
+            self.start()
         if self._process.stdin:
             self._process.stdin.close()
         try:
