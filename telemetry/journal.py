@@ -23,6 +23,8 @@ from telemetry.durability import Durability
 from telemetry.types import CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+BALLAST_BYTES = 128 * 1024
+"""Kept free for the outcomes of calls that are under way when the disk fills up."""
 _CHECK_EVERY_S = 1.0
 _encode = msgspec.json.Encoder().encode
 _decode_intent = msgspec.json.Decoder(Intent).decode
@@ -48,19 +50,34 @@ class Journal:
         self._number = 0
         self._fd = -1
         self._size = 0
-        self._torn = False
+        self._torn = self._full = False
         self.failing = False
         self._checked = 0.0
         self._lock_fd = -1
+        self._has_ballast = False
         self._open()
+        self._take_ballast()
 
     def intent(self, intent: Intent) -> None:
         """Raises `JournalError` when it could not be written; then no provider may be called."""
+        if not self._has_ballast:
+            self._take_ballast()
         self._append(b"I", _encode(intent))
 
     def outcome(self, record: CallRecord) -> None:
-        """Raises `JournalError` when it could not be written; then no answer may be completed."""
-        self._append(b"O", _encode(record))
+        """Raises `JournalError` when it could not be written; then no answer may be completed.
+
+        On a full disk the ballast makes room for it: a call that was begun should not end without its outcome.
+        """
+        body = _encode(record)
+        try:
+            self._append(b"O", body)
+        except JournalError:
+            if not self._has_ballast:
+                raise
+            self._has_ballast = False
+            self._ballast.unlink(missing_ok=True)
+            self._append(b"O", body)
 
     async def durable(self) -> None:
         """Where the journal `waits`: returns when what was appended is on the disk. Raises `JournalError`."""
@@ -79,6 +96,7 @@ class Journal:
                 self._durability.sealed(self._fd)
                 self._fd = -1
             self._durability.close()
+        self._ballast.unlink(missing_ok=True)
         for fd in (self._fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -97,6 +115,8 @@ class Journal:
                 raise OSError("the line was written in part")
         except (OSError, JournalError) as error:
             self.failing = True
+            # The next line begins a new segment, so that this one can be removed once it is stored, and makes room.
+            self._full = self._size > 0
             if isinstance(error, JournalError):
                 raise
             raise JournalError(f"The journal cannot be written: {error.strerror or error}") from None
@@ -112,7 +132,7 @@ class Journal:
             self._checked = now
             if self._fd >= 0 and not _lies_at(self._fd, self._path(self._number)):
                 self._let_go()
-        if self._fd < 0 or self._size >= self._segment_bytes:
+        if self._fd < 0 or self._full or self._size >= self._segment_bytes:
             self._open()
 
     def _path(self, number: int) -> Path:
@@ -135,7 +155,22 @@ class Journal:
             self._durability.opened(self._folder)
         self._let_go()
         self._number += 1
-        self._fd, self._size, self._torn = fd, 0, False
+        self._fd, self._size, self._torn, self._full = fd, 0, False, False
+
+    @property
+    def _ballast(self) -> Path:
+        return self._folder / f"{self._owner}.ballast"
+
+    def _take_ballast(self) -> None:
+        """Raises `JournalError`: without it no call may begin."""
+        try:
+            with open(os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(bytes(BALLAST_BYTES))
+        except OSError as error:
+            self.failing = True
+            self._ballast.unlink(missing_ok=True)
+            raise JournalError(f"The journal has no room: {error.strerror}") from None
+        self._has_ballast = True
 
     def _let_go(self) -> None:
         """Of the segment that was written so far."""

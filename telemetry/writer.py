@@ -8,6 +8,7 @@ every intent in it has its outcome, or its process is dead and the outcome is re
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from telemetry.types import CallRecord, Intent, unknown_outcome
 
 BATCH_BYTES = 1024 * 1024
 POLL_S = 0.2
+LOCK_WAIT_S = 3.0
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 SET_ASIDE = "set-aside.jsonl"
 OFFSETS = "offsets.json"
@@ -159,7 +161,8 @@ class Writer:
             self._store(lost)
             for segment in segments:
                 self._remove(segment)
-            (self._folder / f"{owner}.lock").unlink(missing_ok=True)
+            for ending in ("ballast", "lock"):
+                (self._folder / f"{owner}.{ending}").unlink(missing_ok=True)
             return
         for segment in segments[:-1]:
             if not segment.open:
@@ -276,6 +279,16 @@ class WriterLock:
         return True
 
 
+def _taken_in_time(lock: WriterLock) -> bool:
+    """The last one to look at the journal waits a little for another writer that is about to end."""
+    until = time.monotonic() + LOCK_WAIT_S
+    while not lock.take():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None:
     """`over(seconds)` waits that long and tells whether to end. What is left is stored before the end.
 
@@ -285,7 +298,7 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
     pause = POLL_S
     while True:
         try:
-            if lock.take():
+            if lock.take() or (ending and _taken_in_time(lock)):
                 writer.keep_up(datetime.now(UTC))
                 writer.run_once()
             pause = POLL_S

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,7 @@ def test_a_call_that_ends_after_the_close_is_recorded_all_the_same(tmp_path: Pat
 def test_a_full_disk_refuses_and_leaves_whole_lines_once_there_is_room(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.intent(intent("before"))
-    size = segments(tmp_path)[0].stat().st_size
-    for room in (size + 60, size + 60, size + 61, size + 62):
+    for room in (60, 60, 61, 62):
         with full_at(room), pytest.raises(JournalError, match="cannot be written"):
             journal.outcome(outcome("refused"))
     journal.outcome(outcome("after"))
@@ -196,3 +196,41 @@ def test_a_lost_call_is_recorded_with_all_that_its_intent_knew() -> None:
     lost = unknown_outcome(intent(claimed_tool="other", bytes_in=5))
     assert (lost.outcome, lost.status, lost.duration_ms) == ("UNKNOWN", 0, 0)
     assert (lost.call_id, lost.claimed_tool, lost.bytes_in, lost.config_version) == ("c-1", "other", 5, 3)
+
+
+def test_an_outcome_finds_room_on_a_disk_that_filled_up_and_the_next_intent_does_not(tmp_path: Path) -> None:
+    """The disk is a mebibyte of memory, full but for the journal's own ballast."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs a mount: {mounted.stderr.decode().strip()}")
+    try:
+        journal = Journal(disk)
+        journal.intent(intent("under way"))
+        with suppress(OSError), (disk / "filler").open("wb") as filler:
+            while True:
+                filler.write(bytes(4096))
+                filler.flush()
+        journal.outcome(outcome("under way", model="m" * 5000))
+        with pytest.raises(JournalError, match="no room"):
+            journal.intent(intent("next"))
+        assert journal.failing
+        (disk / "filler").unlink()
+        journal.intent(intent("next"))
+        journal.close()
+        assert [entry.call_id for entry in written(disk)] == ["under way", "under way", "next"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_after_a_refusal_a_new_segment_begins_so_that_the_full_one_can_go(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.intent(intent())
+    with full_at(60), pytest.raises(JournalError):
+        journal.outcome(outcome())
+    journal.outcome(outcome())
+    journal.close()
+    assert [len(list(parse(path.read_bytes()))) for path in segments(tmp_path)] == [1, 1]
