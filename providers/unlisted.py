@@ -20,6 +20,6 @@ def warning(row: Provider) -> str:
         return ""
     names = ", ".join(f"“{model}”" for model in missing)
     return (
-        f"When “{row.name}” was asked for its models, it did not list {names}: calls that take this by default may "
-        "fail. Choose another default model, or load it there."
+        f"When “{row.name}” was asked for its models, it did not list {names}: calls that take it by default may "
+        "fail. Choose another default model, or load this one at the provider."
     )

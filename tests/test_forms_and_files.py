@@ -1,5 +1,6 @@
 """What a form of the admin keeps can be exported and imported again, unchanged; the rest it refuses at its field."""
 
+import json
 from typing import Any
 
 import pytest
@@ -227,6 +228,35 @@ def test_what_a_form_keeps_is_exported_and_imported_unchanged_and_the_rest_is_re
         assert answer.status_code == 200
         assert refused_fields(answer) & odd.keys(), refused_fields(answer)
         assert (model.objects.count(), exported()) == before
+
+
+def as_a_browser_sends(answer: Any) -> Fields:
+    """Every field of the page as it was shown, with a browser's line ends."""
+    parts = [answer.context["adminform"].form]
+    for inline in answer.context["inline_admin_formsets"]:
+        parts += [inline.formset.management_form, *inline.formset.forms]
+    sent = {field.html_name: field.value() for part in parts for field in part}
+    shown = {name: value for name, value in sent.items() if value is not None and value is not False}
+    return {name: v.replace("\n", "\r\n") if isinstance(v, str) else v for name, v in shown.items()}
+
+
+@pytest.mark.parametrize("notes", ["", "one\ntwo\n", "a\r\nb", " x ", "n" * 10_000])
+def test_what_was_imported_is_not_changed_by_saving_it_as_it_is(ada: Browser, notes: str) -> None:
+    entry = {"baseUrl": "http://localhost/v1", "defaultModel": "m", "capabilities": ["chat"], "notes": notes}
+    entry |= {"scores": {"chat": 1e300}, "models": ["b", "a"]}
+    header = {"$schema": "s", "description": notes}
+    files = {
+        PROVIDERS: header | {"aliases": {"fast": "lmstudio/a/b"}, "providers": {"lmstudio": entry}},
+        CLIENTS: header
+        | {"clients": [{"toolId": "bob", "allowedMethods": ["models", "chat"], "notes": notes}]},
+    }
+    import_contents([Content(name, name, json.dumps(document).encode()) for name, document in files.items()])
+    before = exported()
+    for table, (_, model) in FORMS.items():
+        address = f"/admin/{table}/{model.objects.first().pk}/change/"
+        saved = ada.post(address, as_a_browser_sends(ada.get(address)))
+        assert saved.status_code == 302, (table, refused_fields(saved))
+        assert exported() == before, table
 
 
 @pytest.mark.parametrize("name", [PROVIDERS, CLIENTS])
