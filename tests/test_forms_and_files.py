@@ -186,7 +186,6 @@ CASES = [
     *(("providers/provider", fields) for fields in CREDENTIALS),
     *(("clients/client", fields) for fields in LIMITS),
 ]
-MANY = len(CASES)
 
 
 def refused_fields(answer: Any) -> set[str]:
