@@ -14,6 +14,7 @@ from clients.expiry import state_of
 from clients.forms import ClientForm
 from clients.grants import set_methods
 from clients.grid import grid_page
+from clients.header_form import RegistryHeaderForm
 from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
 from clients.suggestions import provider_names
 
@@ -170,6 +171,7 @@ class MethodPermissionAdmin(ReadOnly):
 
 @admin.register(RegistryHeader)
 class RegistryHeaderAdmin(admin.ModelAdmin):
+    form = RegistryHeaderForm
     list_display = ("description", "schema")
     search_fields = ("description",)
 

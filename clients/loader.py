@@ -239,13 +239,18 @@ def dump() -> dict[str, Any]:
     document = RegistryDocument(
         schema=header.schema,
         description=header.description,
-        clients=[msgspec.to_builtins(_entry(row)) for row in rows],
+        clients=[msgspec.to_builtins(_stored_entry(row)) for row in rows],
     )
     dumped: dict[str, Any] = msgspec.to_builtins(document)
     return dumped
 
 
-def _entry(row: Client) -> ClientEntry:
+def _stored_entry(row: Client) -> ClientEntry:
+    return entry_of(row, [permission.method for permission in row.permissions.all()], row.tokens.all())
+
+
+def entry_of(row: Client, methods: Iterable[str], tokens: Iterable[ClientToken]) -> ClientEntry:
+    """As an export writes it; of a row that may not be stored yet."""
     limit = None
     if row.max_requests is not None and row.interval_ms is not None:
         limit = RateLimitEntry(max_requests=row.max_requests, interval_ms=row.interval_ms)
@@ -258,9 +263,9 @@ def _entry(row: Client) -> ClientEntry:
                 expires_at=utc(token.expires_at),
                 revoked_at=utc(token.revoked_at),
             )
-            for token in row.tokens.all()
+            for token in tokens
         ),
-        allowed_methods=tuple(permission.method for permission in row.permissions.all()),
+        allowed_methods=tuple(methods),
         enabled=row.enabled,
         allowed_networks=_as_tuple(row.allowed_networks),
         allowed_providers=_as_tuple(row.allowed_providers),

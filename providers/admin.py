@@ -3,6 +3,8 @@
 from django.contrib import admin
 from django.http import HttpRequest
 
+from providers.header_form import FileHeaderForm
+from providers.model_forms import ModelAliasForm, ProviderModelForm
 from providers.models import FileHeader, ModelAlias, ProviderCapability, ProviderModel
 from providers.provider_admin import ProviderAdmin
 
@@ -29,6 +31,7 @@ class ProviderCapabilityAdmin(admin.ModelAdmin):
 
 @admin.register(ProviderModel)
 class ProviderModelAdmin(admin.ModelAdmin):
+    form = ProviderModelForm
     list_display = ("model_id", "provider", "configured", "discovered_at")
     list_filter = ("configured", "provider")
     list_select_related = ("provider",)
@@ -38,6 +41,7 @@ class ProviderModelAdmin(admin.ModelAdmin):
 
 @admin.register(ModelAlias)
 class ModelAliasAdmin(admin.ModelAdmin):
+    form = ModelAliasForm
     list_display = ("name", "provider", "model_id", "position")
     list_select_related = ("provider",)
     list_filter = ("provider",)
@@ -46,6 +50,7 @@ class ModelAliasAdmin(admin.ModelAdmin):
 
 @admin.register(FileHeader)
 class FileHeaderAdmin(admin.ModelAdmin):
+    form = FileHeaderForm
     list_display = ("description", "schema")
     search_fields = ("description",)
 

@@ -13,7 +13,7 @@ from fake_provider import FakeProvider
 from playwright.sync_api import Page
 from test_browser import complaints, gateway, log_in, page  # noqa: F401 - fixtures
 
-from gateway.console.playground import make_ticket
+from gateway.console.playground import MAX_MESSAGES, make_ticket
 
 LIMITED = {
     "toolId": "dora",
@@ -168,4 +168,49 @@ def test_ada_tries_a_call_and_reads_why(page: Page, gateway: RunningGateway) -> 
     while "FORBIDDEN" not in page.content() and time.monotonic() < until:
         page.goto(f"{gateway.url}{link}")
     assert "FORBIDDEN" in page.content()
+    assert found == []
+
+
+@pytest.mark.browser
+def test_ada_plays_a_conversation_without_a_mouse(
+    page: Page,  # noqa: F811
+    gateway: RunningGateway,  # noqa: F811
+    fake: FakeProvider,
+) -> None:
+    found = complaints(page)
+    log_in(page, gateway)
+    page.goto(f"{gateway.url}/admin/playground/")
+    page.select_option("[name=toolId]", "bob")
+    page.fill("[name=text]", "first")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.type("answered")
+    for _ in range(2):
+        page.focus("[name=add]")
+        page.keyboard.press("Enter")
+    page.keyboard.type("too much")
+    page.focus("[aria-label='Role of message 3']")
+    page.keyboard.type("system")
+    page.fill("[aria-label='Message 3']", "be brief")
+    page.focus("[aria-label='Remove message 2']")
+    page.keyboard.press("Space")
+    assert page.evaluate("document.activeElement.value") == "be brief"
+    page.fill("[name=system]", "be kind")
+    page.click("[name=send]")
+    page.wait_for_selector("text=Answered.")
+    (sent,) = [hit.body["messages"] for hit in fake.hits if hit.path.endswith("/completions")]
+    assert [(message["role"], message["content"]) for message in sent] == [
+        ("system", "be kind"),
+        ("user", "first"),
+        ("system", "be brief"),
+        ("assistant", "too much"),
+    ]
+    for _ in range(MAX_MESSAGES - 3):
+        page.click("[name=add]")
+    assert page.is_disabled("[name=add]")
+    page.select_option("[name=method]", "embed")
+    page.fill("[name=text] >> nth=0", "a\nb")
+    page.click("[name=send]")
+    page.wait_for_selector("text=3 dimensions")
+    assert page.locator(".message:visible").count() == 1
     assert found == []

@@ -22,6 +22,8 @@ from providers.catalog import models_of
 from providers.types import CAPABILITIES
 
 MAX_SHOWN_MODELS = 500
+MAX_MESSAGES = 50
+"""Rows of one conversation; a page is no place for longer ones."""
 
 
 @require_safe
@@ -30,12 +32,13 @@ def playground(request: HttpRequest) -> HttpResponse:
     context = admin.site.each_context(request) | {"title": "Playground", "running": gateway is not None}
     if gateway is not None:
         context |= _choices(gateway) | {
+            "max_messages": MAX_MESSAGES,
             "facts": {
                 "call": f"/{PATH}",
                 "ticket": reverse("admin:playground_ticket"),
                 "record": reverse("admin:telemetry_requestlog_changelist"),
                 "words": reasons.words(),
-            }
+            },
         }
     return render(request, "admin/console/playground.html", context)
 

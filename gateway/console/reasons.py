@@ -1,6 +1,7 @@
 """What the codes in a decision mean, in words for people. One place for the playground, the record and the pages that explain."""
 
 from providers.decision import Rule
+from providers.routing import Strategy
 
 EXCLUDED: dict[str, str] = {
     "DISABLED": "it is disabled",
@@ -25,6 +26,12 @@ RULE: dict[Rule, str] = {
     "model": "A model was named: providers that offer it, by score.",
     "provider": "One provider was named, directly or through an alias: it alone is asked.",
 }
+STRATEGY: dict[Strategy, str] = {
+    "capability-default": "the first choice answered, with its default model for the capability",
+    "caller-override": "the caller named the provider or the model",
+    "fallback": "a later provider answered because an earlier one failed, or the provider has no default model for "
+    "the capability, so that its general default model was taken",
+}
 HEALTH: dict[str, str] = {
     "ok": "ok",
     "degraded": "degraded",
@@ -39,5 +46,6 @@ def words() -> dict[str, dict[str, str]]:
         "excluded": EXCLUDED,
         "stage": STAGE,
         "rule": {str(key): text for key, text in RULE.items()},
+        "strategy": {str(key): text for key, text in STRATEGY.items()},
         "health": HEALTH,
     }
