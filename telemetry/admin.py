@@ -12,7 +12,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from telemetry.models import CallRollup, RequestLog
+from telemetry.models import CallRollup, MethodUse, RequestLog
 
 COUNTED = 5_000
 OUTCOMES = (
@@ -141,3 +141,13 @@ class CallRollupAdmin(ReadOnlyAdmin):
     # The table's one index, read backwards: within a period and dimension the newest first.
     ordering = ("-period", "-dimension", "-start", "-name")
     sortable_by = ()
+
+
+@admin.register(MethodUse)
+class MethodUseAdmin(ReadOnlyAdmin):
+    """Small: a row a client and method."""
+
+    list_display = ("tool_id", "method", "last_at")
+    search_fields = ("tool_id__exact",)
+    search_help_text = "The whole name of a client."
+    ordering = ("tool_id", "method")

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
-from telemetry import rollups
+from telemetry import rollups, uses
 from telemetry.journal import is_alive, parse
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord, Intent, unknown_outcome
@@ -61,8 +61,10 @@ class Writer:
         """Before the first rows, sums up a record that has no roll-ups; removes old ones hourly."""
         if self._pruned is None:
             rollups.rebuild(now)
+            uses.rebuild(now)
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             rollups.prune(now)
+            uses.prune(now)
             self._pruned = now
 
     def run_once(self) -> int:
@@ -144,6 +146,7 @@ class Writer:
             rows = [_row(record) for record in unique.values()]
             RequestLog.objects.bulk_create(rows, batch_size=500)
             rollups.add(rows)
+            uses.add(rows)
             self._on_rows(_last_use(unique.values()))
         return len(unique)
 

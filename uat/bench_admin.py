@@ -77,7 +77,7 @@ def calls(rows: int, now: datetime) -> Iterator[Any]:
             strategy="capability-default",
             attempts=[{"provider": "provider-000", "model": "some-model", "durationMs": 5}],
             outcome=outcome,
-            status=200 if outcome == "ok" else 503,
+            status=200 if outcome == "ok" else 503 if sent else 429,
             started_at=began + timedelta(days=DAYS) * n / rows,
             first_event_ms=first,
             duration_ms=(first or 0) + int(chance.lognormvariate(7, 1)),
