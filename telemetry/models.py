@@ -93,8 +93,7 @@ class MethodUse(models.Model):
     last_at = models.DateTimeField("last used")
 
     class Meta:
-        verbose_name = "use of a grant"
-        verbose_name_plural = "uses of grants"
+        verbose_name = "method use"
         constraints = [models.UniqueConstraint(fields=("tool_id", "method"), name="use_once_per_grant")]
 
     def __str__(self) -> str:

@@ -39,8 +39,7 @@ class Migration(migrations.Migration):
                 ('last_at', models.DateTimeField(verbose_name='last used')),
             ],
             options={
-                'verbose_name': 'use of a grant',
-                'verbose_name_plural': 'uses of grants',
+                'verbose_name': 'method use',
                 'constraints': [models.UniqueConstraint(fields=('tool_id', 'method'), name='use_once_per_grant')],
             },
         ),
