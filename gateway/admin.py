@@ -33,6 +33,10 @@ class KeptByTheProduct(admin.ModelAdmin):
 
 @admin.register(ConfigVersion)
 class ConfigVersionAdmin(KeptByTheProduct):
+    empty_says = (
+        "No version yet. Each change of providers or clients makes one, and leads back to what was before."
+    )
+    empty_link = ("Configuration", "admin:configuration")
     list_display = ("version", "created_at", "author", "reason", "entries_changed")
     list_filter = ("author",)
     search_fields = ("author", "reason")
@@ -74,13 +78,6 @@ class ConfigVersionAdmin(KeptByTheProduct):
         if version.next_pk is None:
             return pack(render_all())
         return bytes(version.left) if version.left else None
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().changelist_view(
-            request, {"title": "History of the configuration"} | (extra_context or {})
-        )
 
     def change_view(
         self,
@@ -125,12 +122,16 @@ class ConfigVersionAdmin(KeptByTheProduct):
 
 @admin.register(ConfigFile)
 class ConfigFileAdmin(KeptByTheProduct):
+    empty_says = "No file has been imported or exported yet."
+    empty_link = ("Configuration", "admin:configuration")
     list_display = ("name", "synced_at")
     search_fields = ("name",)
 
 
 @admin.register(ConfigChange)
 class ConfigChangeAdmin(KeptByTheProduct):
+    empty_says = "Nothing has been changed yet. Who changes what, when and why is kept here."
+    empty_link = ("Home", "admin:index")
     list_display = ("created_at", "by", "action_taken", "table_name", "row", "what_differs", "reason")
     list_filter = ("action", TableFilter, "author", "created_at")
     search_fields = ("row", "author", "reason")
@@ -174,6 +175,8 @@ class ConfigChangeAdmin(KeptByTheProduct):
 class StaffSecondFactorAdmin(KeptByTheProduct):
     """Who has one. It is set up by its owner and reset by `manage.py reset_second_factor`."""
 
+    empty_says = "Nobody has set up a second factor yet. Everybody does that for their own account."
+    empty_link = ("Home", "admin:index")
     list_display = ("user", "confirmed_at", "backup_codes_left")
     list_select_related = ("user",)
     search_fields = ("user__username",)

@@ -110,6 +110,12 @@ def _before_delete(sender: type[Model], instance: Model, **_: Any) -> None:
         _keep(instance, "removed", _all_of(instance, secrets=False), {})
 
 
+def added_since(table: str, moment: datetime) -> frozenset[str]:
+    """The keys, as text, of the rows that were added at that moment or later. `table`: as Django names it."""
+    found = ConfigChange.objects.filter(created_at__gte=moment, table=table, action="added")
+    return frozenset(found.values_list("object_id", flat=True))
+
+
 def watch() -> None:
     pre_save.connect(_before_save, dispatch_uid="gateway.changes.before_save")
     post_save.connect(_after_save, dispatch_uid="gateway.changes.after_save")

@@ -38,6 +38,9 @@ SECRET_FIELDS = frozenset({"stored_credential"})
 
 @admin.register(Provider)
 class ProviderAdmin(ProviderActs):
+    empty_says = (
+        "No providers yet, so calls cannot be answered. LM Studio on this machine is ready in a minute."
+    )
     form = ProviderForm
     inlines = (CapabilityInline,)
     readonly_fields = ("discovered_models",)

@@ -12,7 +12,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from telemetry.models import CallRollup, RequestLog
+from telemetry.models import CallRollup, MethodUse, RequestLog
 
 COUNTED = 5_000
 OUTCOMES = (
@@ -65,6 +65,8 @@ class OutcomeFilter(admin.SimpleListFilter):
 
 @admin.register(RequestLog)
 class RequestLogAdmin(ReadOnlyAdmin):
+    empty_says = "No call has been recorded yet. Each call with a good token appears here within two seconds."
+    empty_link = ("How clients call", "docs")
     list_display = (
         "started_at",
         "tool_id",
@@ -125,6 +127,8 @@ class SortFilter(admin.SimpleListFilter):
 
 @admin.register(CallRollup)
 class CallRollupAdmin(ReadOnlyAdmin):
+    empty_says = "Nothing is summed up yet, because no call has been recorded."
+    empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
     list_display = (
         "start",
         "period",
@@ -141,3 +145,15 @@ class CallRollupAdmin(ReadOnlyAdmin):
     # The table's one index, read backwards: within a period and dimension the newest first.
     ordering = ("-period", "-dimension", "-start", "-name")
     sortable_by = ()
+
+
+@admin.register(MethodUse)
+class MethodUseAdmin(ReadOnlyAdmin):
+    """Small: a row a client and method."""
+
+    empty_says = "No client has called a method yet that it may call."
+    empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
+    list_display = ("tool_id", "method", "last_at")
+    search_fields = ("tool_id__exact",)
+    search_help_text = "The whole name of a client."
+    ordering = ("tool_id", "method")

@@ -178,8 +178,8 @@ class AuditVerification(models.Model):
 class CallRollup(models.Model):
     """Calls summed up by time and by whom: what the home page reads instead of the record. Kept by the writer.
 
-    `dimension` and `name`: all calls (""), those last sent to a provider, or those of a client. `latency` and
-    `first_event`: how many calls fell into each bucket of `telemetry.sums.BUCKETS_MS`.
+    `dimension` and `name`: all calls (""), those last sent to a provider, or those of a client. The other columns
+    are those of `telemetry.sums.Sum`; what versions before the longest was kept have summed up has null there.
     """
 
     PERIODS = (("minute", "minute"), ("hour", "hour"), ("day", "day"))
@@ -190,12 +190,15 @@ class CallRollup(models.Model):
     start = models.DateTimeField()
     name = models.CharField(max_length=200, blank=True)
     calls = models.PositiveBigIntegerField(default=0)
-    errors = models.PositiveBigIntegerField(default=0)
+    errors = models.PositiveBigIntegerField("not answered", default=0)
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
     outcomes = models.JSONField(default=dict)
+    refused = models.JSONField(default=dict)
     latency = models.JSONField(default=list)
     first_event = models.JSONField(default=list)
+    longest_ms = models.PositiveIntegerField("longest (ms)", null=True)
+    longest_first_event_ms = models.PositiveIntegerField("longest to first token (ms)", null=True)
 
     class Meta:
         verbose_name = "roll-up of calls"
@@ -208,3 +211,18 @@ class CallRollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.period} {self.start:%Y-%m-%d %H:%M} {self.dimension} {self.name}".strip()
+
+
+class MethodUse(models.Model):
+    """When a client last called a method that it may call. Kept by the writer, one row a client and method."""
+
+    tool_id = models.CharField("client", max_length=200)
+    method = models.CharField(max_length=20)
+    last_at = models.DateTimeField("last used")
+
+    class Meta:
+        verbose_name = "method use"
+        constraints = [models.UniqueConstraint(fields=("tool_id", "method"), name="use_once_per_grant")]
+
+    def __str__(self) -> str:
+        return f"{self.tool_id} {self.method}"

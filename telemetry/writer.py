@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
-from telemetry import rollups
+from telemetry import rollups, uses
 from telemetry.audit.canonical import settled
 from telemetry.audit.chain import Chain
 from telemetry.audit.pruning import prune
@@ -92,9 +92,11 @@ class Writer:
         if not self._begun:
             self._chain.adopt()
             rollups.rebuild(now)
+            uses.rebuild(now)
             self._begun = True
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             rollups.prune(now)
+            uses.prune(now)
             # A part at a time: storing what comes in goes on in between.
             if prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
                 self._pruned = now
@@ -211,6 +213,7 @@ class Writer:
             head = self._chain.extend(rows)
             RequestLog.objects.bulk_create(rows, batch_size=500)
             rollups.add(rows)
+            uses.add(rows)
             self._on_rows(_last_use(unique.values()))
         self._chain.reached(head)
         return len(rows)

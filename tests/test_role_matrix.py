@@ -30,6 +30,7 @@ from telemetry.models import (
     AuditVerification,
     CallRollup,
     LegalHold,
+    MethodUse,
     RequestLog,
     RetentionRule,
 )
@@ -103,6 +104,7 @@ def one_row_of_everything() -> None:
     )
     RetentionRule.objects.create(pk=1, days=30)
     LegalHold.objects.create(pk=1, reason="case 7")
+    MethodUse.objects.create(pk=1, tool_id="bob", method="chat", last_at=now)
     RequestLog.objects.create(
         pk=1, call_id=uuid.uuid4(), tool_id="bob", token_id="t", method="chat", peer="", outcome="OK",
         status=200, started_at=now, duration_ms=1,

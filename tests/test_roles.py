@@ -11,7 +11,7 @@ from django.test import Client as Browser
 from test_admin import _static_files  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.django_db
-READ_ONLY_TABLES = ("configversion", "configfile", "configchange", "requestlog", "callrollup")
+READ_ONLY_TABLES = ("configversion", "configfile", "configchange", "requestlog", "callrollup", "methoduse")
 
 
 def permissions_of(role: str) -> set[str]:

@@ -77,7 +77,7 @@ def calls(rows: int, now: datetime) -> Iterator[Any]:
             strategy="capability-default",
             attempts=[{"provider": "provider-000", "model": "some-model", "durationMs": 5}],
             outcome=outcome,
-            status=200 if outcome == "ok" else 503,
+            status=200 if outcome == "ok" else 503 if sent else 429,
             started_at=began + timedelta(days=DAYS) * n / rows,
             first_event_ms=first,
             duration_ms=(first or 0) + int(chance.lognormvariate(7, 1)),
@@ -103,7 +103,7 @@ def insert(rows: list[Any]) -> None:
 
 def fill_record(rows: int, now: datetime) -> None:
     """Calls as a writer of an older version left them, then their roll-ups as the writer makes them."""
-    from telemetry import rollups
+    from telemetry import rollups, uses
     from telemetry.models import CallRollup
 
     began = time.perf_counter()
@@ -116,6 +116,7 @@ def fill_record(rows: int, now: datetime) -> None:
     print(f"{rows:,} calls stored in {time.perf_counter() - began:.0f} s", flush=True)
     began = time.perf_counter()
     rollups.rebuild(now)
+    uses.rebuild(now)
     rollups.prune(now)
     print(f"{CallRollup.objects.count():,} roll-ups made in {time.perf_counter() - began:.0f} s", flush=True)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +11,14 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from clients.loader import expiring_tokens, unused_clients
+from clients.loader import GrantNote, expiring_tokens, usable_grants
+from gateway.changes import added_since
 from gateway.configfile import FILES, Drift, drift
 from gateway.models import ConfigFile, ConfigVersion
 from gateway.monitor import NO_PROVIDER
 from gateway.runtime import Observations
 from providers.loader import ProviderNote
+from telemetry import uses
 
 EXPIRY_NOTICE = timedelta(days=14)
 UNUSED_AFTER = timedelta(days=30)
@@ -91,16 +94,31 @@ def expired_tokens(seen: Seen) -> Iterable[Line]:
 
 
 def unused_grants(seen: Seen) -> Iterable[Line]:
-    lines = [
-        Line(
-            "degraded",
-            f"Client {note.tool_id} has used none of its grants for {UNUSED_AFTER.days} days.",
-            "Disable it, or take grants back",
-            reverse("admin:clients_client_change", args=[note.client]),
-        )
-        for note in unused_clients(seen.now, seen.now - UNUSED_AFTER)
-    ]
-    return _few(lines, "clients use none of their grants", "admin:clients_client_changelist")
+    since = seen.now - UNUSED_AFTER
+    young, used = added_since("clients.methodpermission", since), uses.since(since)
+    by_client = groupby(usable_grants(seen.now, since), key=lambda grant: grant.client)
+    lines = []
+    for client, granted in by_client:
+        grants = list(granted)
+        idle = [g for g in grants if str(g.grant) not in young and (g.tool_id, g.method) not in used]
+        if idle:
+            words, action = _unused_words(idle, every=len(idle) == len(grants))
+            url = reverse("admin:clients_client_change", args=[client])
+            lines.append(Line("degraded", words, action, url))
+    return _few(lines, "clients have grants that they do not use", "admin:clients_client_permissions")
+
+
+def _unused_words(idle: Sequence[GrantNote], *, every: bool) -> tuple[str, str]:
+    """And what can be done about it."""
+    who, days = idle[0].tool_id, UNUSED_AFTER.days
+    if every:
+        return f"Client {who} has used none of its grants for {days} days.", "Disable it, or take grants back"
+    methods = ", ".join(grant.method for grant in idle)
+    which = "grant" if len(idle) == 1 else "grants"
+    return (
+        f"Client {who} has not used its {which} {methods} for {days} days.",
+        "Take back what it does not need",
+    )
 
 
 def drifted_files(seen: Seen) -> Iterable[Line]:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('telemetry', '0002_rollups_and_decisions'),
+        ('telemetry', '0003_longest_refused_uses'),
     ]
 
     operations = [

@@ -280,7 +280,7 @@ def test_filters_find_who_has_no_token_or_soon_none() -> None:
 
 
 def test_the_empty_list_says_what_to_do() -> None:
-    assert "Add the first one" in page(LIST)
+    assert "Add the first client" in page(LIST)
 
 
 def test_a_filter_that_finds_nobody_says_so() -> None:

@@ -180,6 +180,25 @@ def test_a_record_without_rollups_is_summed_up_once(tmp_path: Path) -> None:
     assert len(captured) == 2, "the oldest call, and whether its day is summed up"
 
 
+def test_what_an_older_version_summed_up_is_summed_up_anew(tmp_path: Path) -> None:
+    before = recorded(tmp_path, MOMENT)
+    CallRollup.objects.update(longest_ms=None, longest_first_event_ms=None, refused={})
+    rollups.rebuild(MOMENT)
+    assert everything() == before
+
+
+def test_what_was_counted_stays_where_old_rows_of_the_record_are_gone(tmp_path: Path) -> None:
+    before = recorded(tmp_path, MOMENT)
+    RequestLog.objects.filter(started_at__lt=MOMENT - timedelta(days=1)).delete()
+    CallRollup.objects.update(longest_ms=None, longest_first_event_ms=None)
+    rollups.rebuild(MOMENT)
+    after = everything()
+    assert {key: part.calls for key, part in after.items()} == {k: part.calls for k, part in before.items()}
+    with CaptureQueriesContext(connection) as captured:
+        rollups.rebuild(MOMENT)
+    assert len(captured) == 2, "it is done"
+
+
 def test_a_rebuild_that_was_cut_off_begins_again_and_counts_nothing_twice(tmp_path: Path) -> None:
     before = recorded(tmp_path, MOMENT)
     old = CallRollup.objects.filter(start__lt=MOMENT - timedelta(days=2))
