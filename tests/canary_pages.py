@@ -4,7 +4,6 @@ import json
 import re
 from base64 import b32decode
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import httpx
@@ -141,19 +140,6 @@ def followed(gateway: RunningGateway, page: str, href: str) -> str:
     return there.path + (f"?{urlencode(query)}" if query else "")
 
 
-@contextmanager
-def without(gateway: RunningGateway, table: str) -> Iterator[None]:
-    """A database that lost a table: what writes there fails half-way, in the middle of what it was doing."""
-
-    def rename(old: str, new: str) -> None:
-        code = f"from django.db import connection; connection.cursor().execute('ALTER TABLE {old} RENAME TO {new}')"
-        gateway.manage("shell", "-v", "0", "-c", code)
-
-    rename(table, f"{table}_lost")
-    yield
-    rename(f"{table}_lost", table)
-
-
 def server_errors(gateway: RunningGateway) -> dict[str, httpx.Response]:
     """Requests that carry or make a secret, each failing with 500 after it was read."""
     provider = re.search(
@@ -167,12 +153,15 @@ def server_errors(gateway: RunningGateway) -> dict[str, httpx.Response]:
     assert client is not None
     key = {"new_key": SECRETS["the key typed in the admin"], "notes": "another", "_save": "Save"}
     login = {"username": "ada", "password": SECRETS["the admin's next password"]}
-    with without(gateway, "django_admin_log"):
+    with gateway.without_table("django_admin_log"):
         answers = {
             "a key": sent(gateway, provider[1], key),
             "a new token": sent(gateway, f"{client[1]}issue/", {"expiry": "90"}),
         }
-    with without(gateway, "django_session"), httpx.Client(base_url=gateway.url, trust_env=False) as stranger:
+    with (
+        gateway.without_table("django_session"),
+        httpx.Client(base_url=gateway.url, trust_env=False) as stranger,
+    ):
         fields = Links(stranger.get("/admin/login/").text).fields
         answers["a password"] = stranger.post(
             "/admin/login/", data=fields | login, headers=own_origin(gateway)

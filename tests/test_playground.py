@@ -27,9 +27,9 @@ LOGIN = """
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.backends.db import SessionStore
-user, made = User.objects.get_or_create(username="ada", defaults={"is_staff": True})
-if made:
-    user.groups.add(Group.objects.get(name="operators"))
+User.objects.filter(username="ada").delete()
+user = User.objects.create_user("ada", is_staff=True)
+user.groups.add(Group.objects.get(name="operators"))
 session = SessionStore()
 session[SESSION_KEY] = str(user.pk)
 session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
@@ -183,8 +183,16 @@ def test_a_ticket_is_void_at_once_when_its_holder_may_no_longer_play(
     refused = shared.client.post("/admin/playground/call", json=sent)
     assert (refused.status_code, refused.json()["reason"]) == (403, "TICKET")
     shared.client.cookies.clear()
-    again = "from django.contrib.auth.models import User; User.objects.filter(username='ada').delete()"
-    shared.manage("shell", "-v", "0", "-c", again)
+
+
+def test_without_its_database_nobody_plays(shared: RunningGateway) -> None:
+    sent = {"ticket": ticket(shared), "toolId": "bob", "method": "chat", "body": chat_body()}
+    with shared.without_table("django_session"):
+        refused = shared.client.post("/admin/playground/call", json=sent)
+    assert (refused.status_code, refused.json()["reason"]) == (503, "DATABASE")
+    assert shared.client.post("/admin/playground/call", json=sent).status_code == 200, (
+        "the ticket is not used up"
+    )
 
 
 def test_a_body_without_end_of_depth_is_answered(shared: RunningGateway) -> None:
