@@ -66,6 +66,13 @@ async def choose_all(address: str, action: str, crawl: Crawl, page: Page) -> Non
     await send(page, "button[name=index]")
 
 
+async def off_and_on(address: str, crawl: Crawl, page: Page) -> None:
+    """In one act, because acts run side by side and later ones need providers that are enabled."""
+    for action in ("disable", "enable"):
+        await choose_all(address, action, crawl, page)
+        await crawl.look(page, f"{action} all providers")
+
+
 async def press(address: str, button: str, crawl: Crawl, page: Page) -> None:
     await page.goto(crawl.url + address)
     await send(page, button)
@@ -126,8 +133,9 @@ def acts(tables: dict[str, frozenset[str]], rows: dict[str, list[int]]) -> dict[
 
 def _of_providers(rows: dict[str, list[int]]) -> dict[str, Act]:
     base, found = "/admin/providers/provider/", {}
-    for action in ("check_now", "discover_models", "disable", "enable"):
+    for action in ("check_now", "discover_models"):
         found[f"{action} of all providers"] = partial(choose_all, base, action)
+    found["all providers off and on"] = partial(off_and_on, base)
     for key in (1, rows["providers.provider"][1]):
         for act in ("check", "discover", "duplicate"):
             button = f"[formaction$='/{key}/{act}/'], form[action$='/{key}/{act}/'] button"
