@@ -11,6 +11,7 @@ from gateway.console.explain import explain
 from gateway.console.plan import plan, start
 from gateway.console.playground import playground, ticket
 from gateway.console.tables import tables
+from gateway.edge.player import MAY_PLAY
 
 
 class Page(NamedTuple):
@@ -32,9 +33,8 @@ class Page(NamedTuple):
 
 _SEE, _CHANGE = "gateway.view_configversion", "gateway.add_configversion"
 PAGES: tuple[Page, ...] = (
-    # Who calls as a client could as well give it a token: the same right is needed.
-    Page("playground/", "playground", "Playground", "clients.change_client", playground),
-    Page("playground/ticket/", "playground_ticket", "", "clients.change_client", ticket),
+    Page("playground/", "playground", "Playground", MAY_PLAY, playground),
+    Page("playground/ticket/", "playground_ticket", "", MAY_PLAY, ticket),
     Page("configuration/", "configuration", "Configuration", _SEE, configuration),
     Page("configuration/download/<str:name>/", "configuration_download", "", _SEE, download),
     Page("configuration/export/<str:name>/", "configuration_export", "", _CHANGE, export),

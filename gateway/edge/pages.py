@@ -1,10 +1,11 @@
 """Django's own answers: JSON errors, the way to the admin, the guides and the metrics for staff."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import mark_safe
@@ -52,6 +53,24 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return problem_response(INTERNAL)
 
 
+class JsonRefusals:
+    """A method that a page does not take is refused as JSON too; Django's own answer has no body at all."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self._get_response(request)
+        if isinstance(response, HttpResponseNotAllowed):
+            return method_not_allowed(response.headers["Allow"])
+        return response
+
+
+def method_not_allowed(allow: str) -> HttpResponse:
+    headers = ((b"allow", allow.encode()),)
+    return problem_response(Problem(code="METHOD_NOT_ALLOWED", message="Method not allowed", headers=headers))
+
+
 def home(request: HttpRequest) -> HttpResponse:
     return read_only(request) or HttpResponseRedirect("/admin/")
 
@@ -60,8 +79,7 @@ def read_only(request: HttpRequest) -> HttpResponse | None:
     """The refusal of any method but GET and HEAD."""
     if request.method in ("GET", "HEAD"):
         return None
-    allow = ((b"allow", b"GET, HEAD"),)
-    return problem_response(Problem(code="METHOD_NOT_ALLOWED", message="Method not allowed", headers=allow))
+    return method_not_allowed("GET, HEAD")
 
 
 def staff_metrics(request: HttpRequest) -> HttpResponse:
