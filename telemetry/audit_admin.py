@@ -12,6 +12,7 @@ from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification,
 
 @admin.register(AuditCheckpoint)
 class CheckpointAdmin(ReadOnlyAdmin):
+    empty_says = "Nothing has been signed yet. The first call that is recorded will be."
     list_display = ("signed_at", "chain", "number", "sequence")
     search_fields = ("chain__exact",)
     search_help_text = "The whole name of a chain."
@@ -20,6 +21,7 @@ class CheckpointAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditTombstone)
 class TombstoneAdmin(ReadOnlyAdmin):
+    empty_says = "No call has been removed for its age. Retention rules decide which are."
     list_display = ("signed_at", "chain", "first", "last", "rows")
     search_fields = ("chain__exact",)
     search_help_text = "The whole name of a chain."
@@ -28,6 +30,9 @@ class TombstoneAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditVerification)
 class VerificationAdmin(ReadOnlyAdmin):
+    empty_says = (
+        "The record has not been verified yet: manage.py audit_verify does it, and keeps here what it found."
+    )
     list_display = ("started_at", "by", "scope", "rows", "found")
     search_fields = ("by", "scope")
     sortable_by = ()
@@ -35,6 +40,7 @@ class VerificationAdmin(ReadOnlyAdmin):
 
 @admin.register(RetentionRule)
 class RetentionRuleAdmin(admin.ModelAdmin):
+    empty_says = "No rule: every call is kept for good. Add a rule to remove calls when they are old enough."
     list_display = ("__str__", "tool_id", "outcome", "days")
     list_display_links = ("__str__",)
     search_fields = ("tool_id", "outcome")
@@ -42,6 +48,7 @@ class RetentionRuleAdmin(admin.ModelAdmin):
 
 @admin.register(LegalHold)
 class LegalHoldAdmin(admin.ModelAdmin):
+    empty_says = "Nothing is held. Add a hold to keep calls that a retention rule would remove."
     list_display = ("reason", "tool_id", "since", "until", "created_at", "released_at")
     search_fields = ("reason", "tool_id")
 

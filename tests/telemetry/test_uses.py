@@ -47,7 +47,7 @@ def test_a_record_without_uses_is_looked_through_once(tmp_path: Path) -> None:
     called(tmp_path, outcome(call(2)), outcome(call(3), started_at=AT + 5), forbidden)
     before = kept()
     MethodUse.objects.all().delete()
-    writer(tmp_path).keep_rollups(MOMENT)
+    writer(tmp_path).keep_up(MOMENT)
     assert kept() == before == {("bob", "chat"): AT + 5}
 
 
