@@ -6,6 +6,7 @@ between, the next version makes up for it; in the meantime nothing but the short
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from functools import lru_cache
 
 from gateway.attribution import IN_THE_ADMIN
@@ -13,18 +14,20 @@ from gateway.difference import Change, difference
 from gateway.happening import fields, happenings, in_short
 from gateway.models import ConfigVersion
 from gateway.naming import field_names, table_name
-from gateway.rendering import FILES, pack, render_all, unpack
+from gateway.rendering import FILE_OF, FILES, pack, render, unpack
 
 _NOBODY_S_WORDS = ("", IN_THE_ADMIN)
 NO_DIFFERENCE = "Saved without a difference"
 
 
-def sum_up(number: int) -> None:
-    """Of a version that is committed. One that is summed up stays as it is."""
+def sum_up(number: int, apps: Collection[str]) -> None:
+    """Of a version that is committed. One that is summed up stays as it is. `apps`: whose tables it changed."""
     version = ConfigVersion.objects.filter(pk=number, added=None, before__isnull=False).first()
-    if version is None:
+    if version is None or version.before is None:
         return
-    left: bytes | None = pack(render_all())
+    # The other file says what it said.
+    rendered = {name: render(name).decode() for app, name in FILE_OF.items() if app in apps}
+    left: bytes | None = pack(unpack(bytes(version.before)) | rendered)
     # Whoever changed something meanwhile kept what this version had left.
     later = ConfigVersion.objects.filter(pk__gt=number).order_by("pk").first()
     if later is not None:

@@ -21,16 +21,6 @@ _QUEUE = 0x4C4C4D43
 """The name of PostgreSQL's advisory lock. SQLite's transactions queue by themselves."""
 
 
-class _Outside(threading.local):
-    """What a change outside of a transaction leaves for its own version."""
-
-    before: bytes | None = None
-    number: int | None = None
-
-
-_outside = _Outside()
-
-
 def newest() -> int:
     return ConfigVersion.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
@@ -49,10 +39,20 @@ class _Noted:
     """Marks a transaction that has its version; goes with the transaction, or its savepoint."""
 
     def __init__(self, number: int) -> None:
-        self.number = number
+        self.number, self.apps = number, set[str]()
 
     def __call__(self) -> None:
-        summary.sum_up(self.number)
+        summary.sum_up(self.number, self.apps)
+
+
+class _Outside(threading.local):
+    """What a change outside of a transaction leaves for its own version."""
+
+    before: bytes | None = None
+    noted: _Noted | None = None
+
+
+_outside = _Outside()
 
 
 def remember() -> None:
@@ -62,7 +62,7 @@ def remember() -> None:
     one before it left behind, and versions are numbered in the order of their commits.
     """
     if not connection.in_atomic_block:
-        _outside.before, _outside.number = pack(render_all()), None
+        _outside.before, _outside.noted = pack(render_all()), None
     elif _before() is None:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -75,31 +75,31 @@ def _before() -> _Before | None:
     return next((mark for mark in marks if isinstance(mark, _Before)), None)
 
 
-def _noted() -> int | None:
+def _noted() -> _Noted | None:
     if not connection.in_atomic_block:
-        return _outside.number
+        return _outside.noted
     marks = (entry[1] for entry in connection.run_on_commit)
-    return next((mark.number for mark in marks if isinstance(mark, _Noted)), None)
+    return next((mark for mark in marks if isinstance(mark, _Noted)), None)
 
 
 def number() -> int:
     """The version that the change under way belongs to; made now when it has none yet."""
-    known = _noted()
-    return _note() if known is None else known
+    return (_noted() or _note()).number
 
 
-def _note() -> int:
+def _note() -> _Noted:
     author, reason = attribution()
     inside, mark = connection.in_atomic_block, _before()
     before = mark.packed if mark else _outside.before if not inside else None
     version = ConfigVersion.objects.create(author=author[:150], reason=reason[:500], before=before)
     summary.catch_up(version)
+    noted = _Noted(version.pk)
     if inside:
         # The change is committed by then: what fails now is no reason to fail it.
-        transaction.on_commit(_Noted(version.pk), robust=True)
+        transaction.on_commit(noted, robust=True)
     else:
-        _outside.number = version.pk
-    return version.pk
+        _outside.noted = noted
+    return noted
 
 
 def _changes(sender: type[Model], **_: object) -> None:
@@ -110,9 +110,10 @@ def _changes(sender: type[Model], **_: object) -> None:
 def _changed(sender: type[Model], **_: object) -> None:
     if sender._meta.app_label not in WATCHED_APPS:
         return
-    made = number()
+    noted = _noted() or _note()
+    noted.apps.add(sender._meta.app_label)
     if not connection.in_atomic_block:
-        summary.sum_up(made)
+        noted()
 
 
 def watch_ahead() -> None:
