@@ -71,8 +71,10 @@ def _is_use(stored: Any, row: Any, field: Field, only: Any) -> bool:
     """A backup code struck out, or a password stored anew by a login because the way of hashing it changed."""
     if field.name == "backup_digests":
         return set(row.backup_digests) < set(stored.backup_digests)
+    if field.name != "password" or only is None or set(only) != {"password"}:
+        return False
     # Django keeps the plaintext of a password that somebody set until it is saved; a login does not.
-    return field.name == "password" and only is not None and set(only) == {"password"} and not row._password
+    return row._password is None and row.has_usable_password()
 
 
 def _raw(row: Model, field: Field) -> Any:
