@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
 
 from gateway import second_factor
-from gateway.attribution import attributed
+from gateway.attribution import IN_THE_ADMIN, attributed
 from gateway.console import second_factor as pages
 from gateway.console.home import home
 from gateway.console.pages import PAGES, Page
@@ -107,7 +107,7 @@ class GatewayAdminSite(AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def attributing(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            with attributed(request.user.get_username(), "changed in the admin"):
+            with attributed(request.user.get_username(), IN_THE_ADMIN):
                 try:
                     return inner(request, *args, **kwargs)
                 except (OverflowError, DataError):

@@ -19,8 +19,9 @@ class GatewayConfig(AppConfig):
         from providers.secrets import close_places
 
         close_places(own_places())
-        versions.watch()
+        versions.watch_ahead()
         changes.watch()
+        versions.watch_after()
         roles.watch()
         idle_sessions.watch()
         provider_names_from(provider_names)

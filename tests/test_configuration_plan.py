@@ -278,7 +278,7 @@ def test_history_tells_how_much_changed_and_what(ada: Browser) -> None:
     apply(ada, planned(ada, PROVIDERS, {"providers": {"two": ENTRY | {"notes": "spare"}}}))
     newest, first = ConfigVersion.objects.all()
     rows = text_of(ada.get("/admin/gateway/configversion/"))
-    assert "ada import of uploaded.json 2" in rows
+    assert "ada import of uploaded.json 1 changed, 1 removed" in rows
     said = text_of(ada.get(f"/admin/gateway/configversion/{newest.pk}/change/"))
     assert "notes: not set → spare" in said
     assert "This is how it is now" in said
@@ -289,6 +289,7 @@ def test_history_tells_how_much_changed_and_what(ada: Browser) -> None:
 def test_a_version_of_an_earlier_release_says_so_and_offers_no_roll_back(ada: Browser) -> None:
     old = ConfigVersion.objects.create(author="start", reason="old")
     ConfigVersion.objects.create(author="start", reason="old too")
+    assert "old not counted" in text_of(ada.get("/admin/gateway/configversion/"))
     said = text_of(ada.get(f"/admin/gateway/configversion/{old.pk}/change/"))
     assert "was not kept" in said
     assert "Roll back to here" not in said

@@ -10,6 +10,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.test import Client as Browser
 from test_admin import _static_files  # noqa: F401 - a fixture
 
+from gateway.changes import untold
+
 pytestmark = pytest.mark.django_db
 READ_ONLY_TABLES = ("configversion", "configfile", "configchange", "requestlog", "callrollup", "methoduse")
 
@@ -83,7 +85,8 @@ def test_a_database_that_was_there_before_gets_the_roles_with_their_permissions(
     executor = MigrationExecutor(connection)
     newest = executor.loader.graph.leaf_nodes()
     executor.migrate([("gateway", "0002_changes")])
-    Group.objects.all().delete()
+    with untold():  # by hand, with the models of today: the change log of then has other columns
+        Group.objects.all().delete()
     MigrationExecutor(connection).migrate(newest)
     assert "providers.change_provider" in permissions_of("operators")
     assert "telemetry.view_requestlog" in permissions_of("auditors")

@@ -68,7 +68,8 @@ class Command(BaseCommand):
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(password + "\n")
             self._hint(f"Made the admin user {name!r}; its password is in {path}")
-        users.create_superuser(name, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), password)
+        with attributed("start", "there was no superuser yet"):
+            users.create_superuser(name, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), password)
 
     def _import_changed(self) -> None:
         """A file that alone has changed is imported; if both sides changed, the database stands (contract §3)."""
