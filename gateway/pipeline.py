@@ -169,7 +169,7 @@ def require_granted(reserved: Reservation | None) -> None:
 def record_intent(trail: Trail) -> None:
     """From here on the call cannot vanish. Raises `JournalError`; then no provider is called."""
     trail.stage = "record"
-    trail.gateway.journal.intent(trail.intent())
+    trail.record_intent()
     trail.stage = "attempts"
 
 

@@ -31,6 +31,7 @@ COMPLETED = {
     "embed": "embed request completed",
 }
 QUIET = frozenset({"models", "getHealth"})
+RATE = "rate"
 CLIENT_ERRORS = frozenset({"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "CLIENT_CLOSED"})
 
 
@@ -159,10 +160,18 @@ class Trail:
             bytes_in=self.bytes_in,
         )
 
+    def record_intent(self) -> None:
+        """Raises `JournalError`; then no provider may be called."""
+        try:
+            self.gateway.journal.intent(self.intent())
+        except JournalError:
+            self.gateway.metrics.count("journal_failures")
+            raise
+
     def close(
         self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
     ) -> None:
-        """Counts, records and logs the end of the call. Raises `JournalError` when it cannot be recorded, but for
+        """Records, counts and logs the end of the call. Raises `JournalError` when it cannot be recorded, but for
         questions about health, which are answered all the same.
 
         `outcome`: only where no problem names it (`CLIENT_CLOSED`). Calls without a caller are only counted.
@@ -173,28 +182,44 @@ class Trail:
         if self.entered:
             assert self.caller is not None, "only identified calls enter"
             self.gateway.concurrency.leave(self.caller.client.tool_id)
-        self.outcome = outcome = outcome or (problem.code if problem else "ok")
+        self.outcome = outcome or (problem.code if problem else "ok")
         self.refusal = problem
         duration = self.elapsed_ms()
-        attempts = self.run.attempts
         if self.caller is None:
-            self.gateway.metrics.count(f"refused_{outcome.lower()}")
+            self.gateway.metrics.count(f"refused_{self.outcome.lower()}")
             return
+        try:
+            self.gateway.journal.outcome(
+                self._record(self.outcome, status, problem, round(duration), bytes_out)
+            )
+        except JournalError as error:
+            self.gateway.metrics.count("journal_failures")
+            # Whoever asks how things are is told, above all when they are bad.
+            if self.method != "getHealth":
+                self._tell_unrecorded(outcome, error, duration)
+                raise
+        self._tell(duration)
+
+    def _tell_unrecorded(self, outcome: str, error: JournalError, duration: float) -> None:
+        """Its client is not given what cannot be recorded, so it did not go well; unless the client has left."""
+        if not outcome:
+            self.refusal = problem_for(error)
+            self.outcome = self.refusal.code
+        self._tell(duration)
+
+    def _tell(self, duration: float) -> None:
+        """To the metrics and the log."""
+        problem = self.refusal
         self.gateway.metrics.observe_call(
             self.method or "unknown",
-            outcome=outcome,
+            outcome=self.outcome,
             duration_ms=duration,
-            attempts=len(attempts),
-            provider=attempts[-1].provider if attempts else "",
+            attempts=self.run.attempts,
+            first_event_ms=self.first_event_ms,
+            tokens=(self.usage.input_tokens, self.usage.output_tokens),
+            limit=(problem.reason or RATE).lower() if problem else RATE,
         )
-        self._log(outcome, problem, duration)
-        try:
-            self.gateway.journal.outcome(self._record(outcome, status, problem, round(duration), bytes_out))
-        except JournalError:
-            # Whoever asks how things are is told, above all when they are bad; the lost row is counted.
-            self.gateway.metrics.count("journal_failures")
-            if self.method != "getHealth":
-                raise
+        self._log(self.outcome, problem, duration)
 
     def _record(
         self, outcome: str, status: int, problem: Problem | None, duration_ms: int, bytes_out: int

@@ -15,8 +15,9 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -27,6 +28,8 @@ Level = Literal["error", "warn", "info", "debug"]
 LEVELS: dict[str, int] = {"error": 0, "warn": 1, "info": 2, "debug": 3}
 REDACTED = "[redacted]"
 QUEUE_LINES = 20_000
+LARGE_BYTES = 5 * 1024 * 1024
+"""What the runbook wants to be warned of: a log file past 5 MiB, which rotation was set to allow."""
 _BATCH = 500
 _PAYLOAD_KEY = re.compile(r"prompt|content|payload|body|transcript|delta", re.IGNORECASE)
 _PAYLOAD_EXACT = frozenset({"messages", "completion", "rawError", "rawResponse"})
@@ -79,40 +82,97 @@ class Redactor:
         return self._payloads and (key in _PAYLOAD_EXACT or _PAYLOAD_KEY.search(key) is not None)
 
 
+class Notice(NamedTuple):
+    """A warning about the log itself. `event`: what it is counted as."""
+
+    event: str
+    words: str
+    metadata: dict[str, Any]
+
+
+class Standing(NamedTuple):
+    """The file that is written to, in bytes; how many rotated ones there are, and how many are kept."""
+
+    bytes: int
+    rotated: int
+    kept: int
+
+
 class RotatingFile:
     """Appends to `path`, moving it to `.1 … .N` before it would pass `max_bytes`. Safe for several processes:
     a lock file is held while a batch is written, and a file that was moved or deleted is opened anew."""
 
     def __init__(self, path: Path, *, max_bytes: int, max_files: int) -> None:
-        self._path, self._max_bytes, self._max_files = path, max_bytes, max_files
+        self.path, self.max_bytes, self.max_files = path, max_bytes, max_files
+        self._all_used = False
 
-    def write(self, data: bytes) -> None:
-        """Raises `OSError` when the file cannot be written."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def write(self, data: bytes) -> list["Notice"]:
+        """What the operator should be told of, each once until it was otherwise. Raises `OSError` when the file
+        cannot be written."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = self._locked()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self._append(data)
+            return self._append(data)
         finally:
             os.close(lock)
 
-    def _append(self, data: bytes) -> None:
-        size = self._path.stat().st_size if self._path.exists() else 0
+    def _locked(self) -> int:
+        """Of a lock file that was deleted meanwhile, others would hold a new one."""
+        path = Path(f"{self.path}.lock")
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), path.stat()):
+                    return fd
+            os.close(fd)
+
+    def standing(self) -> "Standing":
+        """Raises `OSError`."""
+        rotated = sum(Path(f"{self.path}.{number}").exists() for number in range(1, self.max_files + 1))
+        return Standing(self._size(), rotated, self.max_files)
+
+    def _size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _append(self, data: bytes) -> list["Notice"]:
+        before = size = self._size()
+        rotated = False
         fitting: list[bytes] = []
         for line in data.split(b"\n")[:-1]:
-            if size and size + len(line) + 1 > self._max_bytes:
+            if size and size + len(line) + 1 > self.max_bytes:
                 self._write_all(b"".join(fitting))
                 self._rotate()
-                fitting, size = [], 0
+                fitting, before, size, rotated = [], 0, 0, True
             fitting.append(line + b"\n")
             size += len(line) + 1
         self._write_all(b"".join(fitting))
+        return self._notices(before, size, rotated=rotated)
+
+    def _notices(self, before: int, size: int, *, rotated: bool) -> list["Notice"]:
+        found = []
+        if before <= LARGE_BYTES < size:
+            told = {"file": str(self.path), "bytes": size, "maxBytes": self.max_bytes}
+            found.append(Notice("log_file_large", "Log file is larger than 5 MiB", told))
+        if rotated:
+            was, self._all_used = self._all_used, self._is_full()
+            if self._all_used and not was:
+                told = {"file": str(self.path), "maxFiles": self.max_files}
+                words = "All rotated log files are in use; the oldest lines are deleted from now on"
+                found.append(Notice("log_file_ceiling", words, told))
+        return found
+
+    def _is_full(self) -> bool:
+        return self.max_files > 0 and Path(f"{self.path}.{self.max_files}").exists()
 
     def _write_all(self, data: bytes) -> None:
         """All or nothing: what a full disk cut short is taken back, so that no line is torn."""
         if not data:
             return
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = os.fstat(fd).st_size
         try:
             view = memoryview(data)
@@ -125,12 +185,12 @@ class RotatingFile:
             os.close(fd)
 
     def _rotate(self) -> None:
-        for number in range(self._max_files, 0, -1):
-            source = self._path if number == 1 else Path(f"{self._path}.{number - 1}")
+        for number in range(self.max_files, 0, -1):
+            source = self.path if number == 1 else Path(f"{self.path}.{number - 1}")
             if source.exists():
-                source.replace(f"{self._path}.{number}")
-        if self._max_files == 0:
-            self._path.unlink(missing_ok=True)
+                source.replace(f"{self.path}.{number}")
+        if self.max_files == 0:
+            self.path.unlink(missing_ok=True)
 
 
 class JsonLog:
@@ -143,6 +203,7 @@ class JsonLog:
         self._file: RotatingFile | None = None
         self._thread: threading.Thread | None = None
         self._dropped = 0
+        self._drops = threading.Lock()
         self._stdout_fd = -1
         self._file_failed = False
 
@@ -163,6 +224,13 @@ class JsonLog:
             self._queue.put(None)
             self._thread.join(timeout=5)
             self._thread = None
+
+    def standing(self) -> Standing | None:
+        """Of the log file; None without one, or when it cannot be looked at."""
+        try:
+            return self._file.standing() if self._file is not None else None
+        except OSError:
+            return None
 
     def error(self, message: str, **parts: Any) -> None:
         self.write("error", message, **parts)
@@ -188,8 +256,9 @@ class JsonLog:
         if LEVELS[level] > self._level:
             return
         if self._queue.qsize() >= QUEUE_LINES:
-            self._dropped += 1
-            METRICS.count("log_lines_dropped")
+            with self._drops:
+                self._dropped += 1
+                METRICS.count("log_lines_dropped")
             return
         self._queue.put((time.time(), level, message, request_id, trace_id, metadata))
 
@@ -223,7 +292,8 @@ class JsonLog:
             keys = {"keys": sorted(found)}
             lines += _line(at, "warn", "Sensitive log metadata redacted", request_id, trace_id, keys)
         if self._dropped:
-            dropped, self._dropped = self._dropped, 0
+            with self._drops:
+                dropped, self._dropped = self._dropped, 0
             lines += _line(at, "warn", "Log lines dropped", None, None, {"lines": dropped})
         return lines
 
@@ -232,7 +302,7 @@ class JsonLog:
         if self._file is None:
             return
         try:
-            self._file.write(data)
+            self._warn_of(self._file.write(data), self._file)
             self._file_failed = False
         except OSError as error:
             METRICS.count("log_file_failures")
@@ -240,6 +310,14 @@ class JsonLog:
                 self._file_failed = True
                 reason = {"error": error.strerror or type(error).__name__}
                 self._print(_line(timestamp(), "error", "Log file cannot be written", None, None, reason))
+
+    def _warn_of(self, notices: list[Notice], file: RotatingFile) -> None:
+        for event, words, told in notices:
+            METRICS.count(event)
+            line = _line(timestamp(), "warn", words, None, None, told)
+            if self._level >= LEVELS["warn"]:
+                self._print(line)
+                file.write(line)
 
     def _print(self, data: bytes) -> None:
         view = memoryview(data)

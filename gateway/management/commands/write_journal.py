@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from clients.loader import note_use
 from gateway.process import journal_folder
-from telemetry.writer import Writer, WriterLock, run
+from telemetry.progress import ReportingWriter
+from telemetry.writer import WriterLock, run
 
 
 class Command(BaseCommand):
@@ -22,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         folder = journal_folder()
         lock = WriterLock(folder)
-        writer = Writer(folder, note_use)
+        writer = ReportingWriter(folder, note_use)
         if not options["until_eof"]:
             run(writer, lock, lambda _: True)
             return
