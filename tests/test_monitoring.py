@@ -4,8 +4,8 @@ import json
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +14,10 @@ import pytest
 from conftest import CHARLIE, RunningGateway, provider_entry, registry, running_gateway
 from fake_provider import FakeProvider
 from prometheus_client.openmetrics import parser as openmetrics
-from prometheus_client.parser import text_string_to_metric_families
+from scraped import second_process, told_by, wait_until
 
 from telemetry.exchange import ENDED
 from telemetry.families import FAMILIES
-
-Told = dict[tuple[str, ...], float]
-
-
-def told_by(gateway: RunningGateway) -> Told:
-    """`(name without llm_caller_, values of labels in the order of their names…) → value`, as Prometheus' own parser reads it."""
-    response = gateway.get("/metrics")
-    assert response.status_code == 200, response.text
-    return {
-        (sample.name.removeprefix("llm_caller_"), *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(response.text)
-        for sample in family.samples
-    }
-
-
-def wait_until(found: Callable[[], bool], seconds: float = 15) -> None:
-    until = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < until, "it never came"
-
-
-@contextmanager
-def second_process(first: RunningGateway, folder: Path) -> Iterator[RunningGateway]:
-    """Another server on the same state folder, on a port of its own."""
-    folder.mkdir()
-    same = ("LLM_CALLER_STATE_DIR", "LLM_CALLER_CONFIG_DIR")
-    with closing(RunningGateway(folder, {name: first.env[name] for name in same})) as second:
-        second.env["DATABASE_URL"] = first.env["DATABASE_URL"]
-        second.start()
-        yield second
 
 
 @pytest.fixture(scope="module")
