@@ -94,6 +94,10 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_LOG_DEBUG_PAYLOADS", "bool", False, "Lifts the redaction of prompts and answers in logs (never of credentials). Only for short, local debugging."),
     ),
     *_in(
+        "Traces",
+        ("LLM_CALLER_OTEL_ENDPOINT", "str", "", "Base URL of an OpenTelemetry collector that takes OTLP over HTTP, for example http://127.0.0.1:4318: spans and metrics of calls are sent there. Needs the extra `otel`. Unset: nothing is."),
+    ),
+    *_in(
         "Where things are kept",
         ("LLM_CALLER_STATE_DIR", "str", "var", "Folder for database, journal, snapshots and generated passwords."),
         ("LLM_CALLER_CONFIG_DIR", "str", "config", "Folder of providers.json and client-registry.json."),

@@ -10,6 +10,7 @@ from django.conf import settings
 from gateway import live
 from gateway.configfile import egress
 from gateway.edge.front import Front
+from gateway.gauges import version
 from gateway.monitor import Monitor
 from gateway.reload import Watcher, build_policy, load_runtime
 from gateway.runtime import Gateway, Runtime
@@ -21,6 +22,7 @@ from providers.transport import open_transport
 from telemetry.journal import Journal
 from telemetry.logs import log
 from telemetry.metrics import METRICS
+from telemetry.otlp import Exporter
 
 
 def journal_folder() -> Path:
@@ -51,6 +53,8 @@ class Process:
             log=log,
         )
         self._gateway = gateway
+        if endpoint := settings.ENVIRONMENT["LLM_CALLER_OTEL_ENDPOINT"]:
+            gateway.spans = Exporter(endpoint, version=version())
         watcher = self._watcher = Watcher(runtime, lambda new: loop.call_soon_threadsafe(self._swap, new))
         self._monitor = Monitor(
             gateway,
@@ -98,6 +102,8 @@ class Process:
         if self._gateway is not None:
             await self._gateway.providers.transport.close()
             self._gateway.journal.close()
+            if self._gateway.spans is not None:
+                await loop.run_in_executor(None, self._gateway.spans.stop)
         if self._scrape is not None:
             await loop.run_in_executor(None, _written, self._scrape.stop)
         await loop.run_in_executor(None, self._writer.stop)

@@ -1,12 +1,14 @@
 """What happened to one call: the one mutable thing on the request path, closed exactly once."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from clients.limits import Reservation
 from clients.types import Caller, RateLimit
+from gateway import traceparent
 from gateway.decided import ConcurrencyState, Decided, rate_state, routing_of
 from gateway.errors import Problem, problem_for
 from gateway.runtime import Gateway, new_call_id
@@ -14,9 +16,11 @@ from gateway.sanitise import Sanitised
 from providers.attempt import Run
 from providers.decision import Choice
 from providers.routing import Plan
+from providers.trace import Trace
 from providers.types import UNREPORTED, FinishReason, Target, Usage
 from telemetry.journal import JournalError
 from telemetry.logs import describe
+from telemetry.spans import EndedCall
 from telemetry.types import CallRecord, Intent
 
 _encode = msgspec.json.Encoder().encode
@@ -64,6 +68,7 @@ class Trail:
         "stage",
         "started",
         "started_at",
+        "status",
         "strategy",
         "target",
         "unable",
@@ -102,7 +107,15 @@ class Trail:
         self.bytes_in = 0
         self.closed = False
         self.outcome = ""
+        self.status = 0
         self.refusal: Problem | None = None
+
+    def join(self, traceparents: Sequence[bytes]) -> None:
+        """The trace that the client's header names; of calls that are exported, else a new one."""
+        if self.gateway.spans is not None:
+            self.run.trace = traceparent.begin(traceparents)
+        elif traceparents:
+            self.run.trace = traceparent.read(traceparents)
 
     @property
     def trace_id(self) -> str:
@@ -183,7 +196,7 @@ class Trail:
             assert self.caller is not None, "only identified calls enter"
             self.gateway.concurrency.leave(self.caller.client.tool_id)
         self.outcome = outcome or (problem.code if problem else "ok")
-        self.refusal = problem
+        self.refusal, self.status = problem, status
         duration = self.elapsed_ms()
         if self.caller is None:
             self.gateway.metrics.count(f"refused_{self.outcome.lower()}")
@@ -204,7 +217,7 @@ class Trail:
         """Its client is not given what cannot be recorded, so it did not go well; unless the client has left."""
         if not outcome:
             self.refusal = problem_for(error)
-            self.outcome = self.refusal.code
+            self.outcome, self.status = self.refusal.code, self.refusal.status
         self._tell(duration)
 
     def _tell(self, duration: float) -> None:
@@ -220,6 +233,33 @@ class Trail:
             limit=(problem.reason or RATE).lower() if problem else RATE,
         )
         self._log(self.outcome, problem, duration)
+        if self.gateway.spans is not None and self.run.trace is not None:
+            self.gateway.spans.offer(self._ended(self.run.trace, duration))
+
+    def _ended(self, trace: Trace, duration: float) -> EndedCall:
+        assert self.caller is not None, "only identified calls are exported"
+        known = self.runtime.catalog.providers
+        return EndedCall(
+            method=self.method,
+            call_id=self.call_id,
+            tool_id=self.caller.client.tool_id,
+            outcome=self.outcome,
+            status=self.status,
+            started_at=self.started_at,
+            duration_ms=duration,
+            trace_id=trace.trace_id,
+            parent=trace.parent,
+            span=trace.span,
+            sampled=trace.sampled,
+            attempts=self.run.attempts,
+            began=[(span, self.started_at + at - self.started) for span, at in self.run.began],
+            kinds={a.provider: known[a.provider].kind for a in self.run.attempts if a.provider in known},
+            first_event_ms=self.first_event_ms,
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            tokens_reported=self.usage.reported,
+            finish_reason=self.finish_reason,
+        )
 
     def _record(
         self, outcome: str, status: int, problem: Problem | None, duration_ms: int, bytes_out: int
