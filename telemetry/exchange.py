@@ -19,7 +19,7 @@ import msgspec
 
 from telemetry.families import BUCKETS_MS
 from telemetry.journal import is_alive
-from telemetry.metrics import State, added, replace_file
+from telemetry.metrics import State, added, bound, replace_file
 
 ENDED = "ended.state"
 REMEMBERED = 1_000
@@ -59,7 +59,7 @@ class Exchange:
         lock = self._folder / f"{self._owner}.lock"
         with self._alone(wait=True):
             if not any(is_alive(other) for other in self._folder.glob("*.lock")):
-                for stale in (*self._folder.glob("*.state"), *self._folder.glob("*.lock")):
+                for stale in (*self._folder.glob("*.state*"), *self._folder.glob("*.lock")):
                     stale.unlink(missing_ok=True)
             self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
@@ -105,10 +105,13 @@ class Exchange:
         states = {owner: self._state(owner) for owner in dead if owner not in ended.owners}
         total = added([ended.total, *(state for state in states.values() if state is not None)])
         total.latencies = {}
+        bound(total)
         moved = Ended(total=total, owners=[*ended.owners, *states][-REMEMBERED:])
         replace_file(self._folder / ENDED, _encode(moved))
         for owner in dead:
             (self._folder / f"{owner}.state").unlink(missing_ok=True)
+            for half_written in self._folder.glob(f".{owner}.state.*"):
+                half_written.unlink(missing_ok=True)
             (self._folder / f"{owner}.lock").unlink(missing_ok=True)
 
     def _owners(self) -> list[str]:

@@ -193,6 +193,21 @@ def added(states: Iterable[State]) -> State:
     return total
 
 
+def bound(state: State) -> None:
+    """Each process has its own cap on models; of many that have ended, the models beyond the first count as `other`."""
+    tokens = state.counters.get(families.TOKENS.name, {})
+    known: set[Labels] = set()
+    for labels in list(tokens):
+        provider, model, direction = labels
+        if (provider, model) in known or model == OTHER:
+            continue
+        if len(known) < MAX_MODELS:
+            known.add((provider, model))
+        else:
+            other = provider, OTHER, direction
+            tokens[other] = tokens.get(other, 0) + tokens.pop(labels)
+
+
 def snapshot(state: State) -> dict[str, Any]:
     """What contract §6 asks for."""
     calls, providers = (

@@ -6,15 +6,15 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from telemetry.exchange import ENDED, Ended, Exchange
-from telemetry.families import CONFIG_VERSION, IN_FLIGHT, LAG, PROVIDER_UP
-from telemetry.metrics import Metrics, State, snapshot
+from telemetry.families import CONFIG_VERSION, IN_FLIGHT, LAG, PROVIDER_UP, TOKENS
+from telemetry.metrics import MAX_MODELS, Metrics, State, snapshot
 from telemetry.prometheus import exposition
 
 
@@ -62,6 +62,39 @@ def test_what_a_dead_process_counted_counts_on(tmp_path: Path) -> None:
         ada.bury()
         ada.bury()
         assert ada.total() == 18
+
+
+class Asked(NamedTuple):
+    provider: str
+    model: str
+    classification: str | None = None
+
+
+def test_models_of_ever_new_processes_stay_within_the_cap_and_no_token_is_lost(tmp_path: Path) -> None:
+    with closing(Process(tmp_path, "1")) as ada:
+        for n in range(3):
+            other = Process(tmp_path, f"{n + 2}")
+            for m in range(MAX_MODELS - 10):
+                asked = [Asked("a", f"model-{n}-{m}")]
+                other.metrics.observe_call("chat", outcome="ok", duration_ms=1, attempts=asked, tokens=(1, 2))
+            other.serve(0)
+            other.stop()
+            ada.bury()
+        tokens = ada.merged(ada.metrics.state()).total.counters[TOKENS.name]
+    assert len({model for _, model, _ in tokens}) == MAX_MODELS + 1
+    assert sum(n for (_, _, direction), n in tokens.items() if direction == "input") == 3 * (MAX_MODELS - 10)
+    assert sum(n for (_, _, direction), n in tokens.items() if direction == "output") == 6 * (MAX_MODELS - 10)
+
+
+def test_what_a_killed_process_had_half_written_goes_with_it(tmp_path: Path) -> None:
+    with closing(Process(tmp_path, "1", 3)) as ada:
+        dead = Process(tmp_path, "2", 4)
+        (tmp_path / f".{dead._owner}.state.1").write_bytes(b"half")
+        dead.stop()
+        ada.bury()
+        assert not list(tmp_path.glob("*2-1*"))
+        assert not list(tmp_path.glob(".*2-1*"))
+        assert ada.total() == 7
 
 
 @pytest.mark.parametrize("kept", ["state", "lock", "both"])
