@@ -26,6 +26,7 @@ def wait_until(found: Callable[[], bool], seconds: float = 15) -> None:
     until = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < until, "it never came"
+        time.sleep(0.02)
 
 
 @contextmanager
