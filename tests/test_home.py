@@ -24,7 +24,8 @@ from providers.models import Provider
 from telemetry import rollups
 from telemetry.figures import RANGES
 from telemetry.health import Component, timestamp
-from telemetry.logs import LARGE_BYTES, RotatingFile, log
+from telemetry.log_file import LARGE_BYTES, RotatingFile
+from telemetry.logs import log
 from telemetry.models import RequestLog
 
 pytestmark = pytest.mark.django_db

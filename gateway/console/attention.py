@@ -16,7 +16,8 @@ from gateway.models import ConfigFile, ConfigVersion
 from gateway.monitor import NO_PROVIDER
 from gateway.runtime import Observations
 from providers.loader import ProviderNote
-from telemetry.logs import LARGE_BYTES, log
+from telemetry.log_file import LARGE_BYTES
+from telemetry.logs import log
 
 EXPIRY_NOTICE = timedelta(days=14)
 UNUSED_AFTER = timedelta(days=30)

@@ -12,7 +12,7 @@ import pytest
 from disk import full_at
 from logged import CONTROL, lines, logging_to
 
-from telemetry.logs import LARGE_BYTES, RotatingFile
+from telemetry.log_file import LARGE_BYTES, RotatingFile
 from telemetry.metrics import METRICS
 
 
@@ -67,7 +67,8 @@ def test_every_file_is_the_operator_s_alone(tmp_path: Path) -> None:
 WRITE = """
 import sys
 from pathlib import Path
-from telemetry.logs import JsonLog, RotatingFile
+from telemetry.log_file import RotatingFile
+from telemetry.logs import JsonLog
 log = JsonLog()
 log.start(file=RotatingFile(Path(sys.argv[1]), max_bytes=64 * 1024, max_files=500))
 for n in range(int(sys.argv[3])):
