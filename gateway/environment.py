@@ -100,6 +100,10 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_AUDIT_CHECKPOINTS_PATH", "str", "", "File to which every checkpoint is appended, best on another disk or an append-only mount. Unset: `audit/checkpoints.jsonl` in the state folder."),
     ),
     *_in(
+        "Traces",
+        ("LLM_CALLER_OTEL_ENDPOINT", "str", "", "Base URL of an OpenTelemetry collector that takes OTLP over HTTP, for example http://127.0.0.1:4318: spans and metrics of calls are sent there. Needs the extra `otel`. Unset: nothing is."),
+    ),
+    *_in(
         "Where things are kept",
         ("LLM_CALLER_STATE_DIR", "str", "var", "Folder for database, journal, snapshots and generated passwords."),
         ("LLM_CALLER_CONFIG_DIR", "str", "config", "Folder of providers.json and client-registry.json."),

@@ -169,10 +169,7 @@ def require_granted(reserved: Reservation | None) -> None:
 async def record_intent(trail: Trail) -> None:
     """From here on the call cannot vanish. Raises `JournalError`; then no provider is called."""
     trail.stage = "record"
-    journal = trail.gateway.journal
-    journal.intent(trail.intent())
-    if journal.waits:
-        await journal.durable()
+    await trail.record_intent()
     trail.stage = "attempts"
 
 

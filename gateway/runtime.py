@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
 
 import msgspec
 
@@ -18,6 +19,7 @@ from telemetry.health import Component
 from telemetry.journal import Journal
 from telemetry.logs import JsonLog
 from telemetry.metrics import Metrics
+from telemetry.spans import EndedCall
 
 Network = IPv4Network | IPv6Network
 
@@ -55,6 +57,14 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
 
 
+class Spans(Protocol):
+    """Where ended calls go that are exported as spans."""
+
+    def offer(self, call: EndedCall) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Gateway:
     """The live parts of one process. The event loop is its only user, but for `runtime` and `observations`:
     those are single references, replaced whole by whoever built the new one."""
@@ -78,6 +88,7 @@ class Gateway:
         self.concurrency = Concurrency()
         self.choices = Choices()
         self.failures = FailureGuard()
+        self.spans: Spans | None = None
         self.running: set[asyncio.Task[object]] = set()
         self.draining = False
         self.drain_over = False

@@ -13,6 +13,7 @@ from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification,
 @admin.register(AuditCheckpoint)
 class CheckpointAdmin(ReadOnlyAdmin):
     empty_says = "Nothing has been signed yet. The first call that is recorded will be."
+    empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
     list_display = ("signed_at", "chain", "number", "sequence")
     search_fields = ("chain__exact",)
     search_help_text = "The whole name of a chain."
@@ -22,6 +23,7 @@ class CheckpointAdmin(ReadOnlyAdmin):
 @admin.register(AuditTombstone)
 class TombstoneAdmin(ReadOnlyAdmin):
     empty_says = "No call has been removed for its age. Retention rules decide which are."
+    empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
     list_display = ("signed_at", "chain", "first", "last", "rows")
     search_fields = ("chain__exact",)
     search_help_text = "The whole name of a chain."
@@ -33,6 +35,7 @@ class VerificationAdmin(ReadOnlyAdmin):
     empty_says = (
         "The record has not been verified yet: manage.py audit_verify does it, and keeps here what it found."
     )
+    empty_link = ("For auditors", "docs")
     list_display = ("started_at", "by", "scope", "rows", "found")
     search_fields = ("by", "scope")
     sortable_by = ()

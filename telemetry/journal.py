@@ -50,7 +50,7 @@ class Journal:
         self._number = 0
         self._fd = -1
         self._size = 0
-        self._torn = self._full = False
+        self._torn = self._spent = False
         self.failing = False
         self._checked = 0.0
         self._lock_fd = -1
@@ -116,7 +116,7 @@ class Journal:
         except (OSError, JournalError) as error:
             self.failing = True
             # The next line begins a new segment, so that this one can be removed once it is stored, and makes room.
-            self._full = self._size > 0
+            self._spent = self._size > 0
             if isinstance(error, JournalError):
                 raise
             raise JournalError(f"The journal cannot be written: {error.strerror or error}") from None
@@ -132,7 +132,7 @@ class Journal:
             self._checked = now
             if self._fd >= 0 and not _lies_at(self._fd, self._path(self._number)):
                 self._let_go()
-        if self._fd < 0 or self._full or self._size >= self._segment_bytes:
+        if self._fd < 0 or self._spent or self._size >= self._segment_bytes:
             self._open()
 
     def _path(self, number: int) -> Path:
@@ -155,7 +155,7 @@ class Journal:
             self._durability.opened(self._folder)
         self._let_go()
         self._number += 1
-        self._fd, self._size, self._torn, self._full = fd, 0, False, False
+        self._fd, self._size, self._torn, self._spent = fd, 0, False, False
 
     @property
     def _ballast(self) -> Path:

@@ -26,6 +26,8 @@ from providers.models import Provider
 from telemetry import rollups, uses
 from telemetry.figures import RANGES
 from telemetry.health import Component, timestamp
+from telemetry.log_file import LARGE_BYTES, RotatingFile
+from telemetry.logs import log
 from telemetry.models import RequestLog
 
 pytestmark = pytest.mark.django_db
@@ -415,3 +417,21 @@ def test_files_that_differ_from_the_database_are_told(ada: Browser, config_dir: 
 def test_a_file_that_cannot_be_read_is_told(ada: Browser, config_dir: Path) -> None:
     (config_dir / PROVIDERS).mkdir()
     assert "providers.json cannot be read: Is a directory." in words(ada)
+
+
+def test_a_log_file_that_the_runbook_warns_of_needs_attention(ada: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.log"
+    log._file = RotatingFile(path, max_bytes=LARGE_BYTES * 10, max_files=2)
+    try:
+        path.touch()
+        assert not [words for words in lines(ada) if "log" in words]
+        with path.open("wb") as file:
+            file.truncate(LARGE_BYTES + 1024 * 1024)
+        for number in (1, 2):
+            (tmp_path / f"gateway.log.{number}").touch()
+        assert [words for words in lines(ada) if "log" in words] == [
+            "The log file has grown to 6.0 MiB. -> /docs/runbook",
+            "All 2 rotated log files are in use: the oldest lines are being deleted. -> /docs/runbook",
+        ]
+    finally:
+        log._file = None

@@ -19,6 +19,8 @@ from gateway.monitor import NO_PROVIDER
 from gateway.runtime import Observations
 from providers.loader import ProviderNote
 from telemetry import uses
+from telemetry.log_file import LARGE_BYTES
+from telemetry.logs import log
 
 EXPIRY_NOTICE = timedelta(days=14)
 UNUSED_AFTER = timedelta(days=30)
@@ -173,6 +175,19 @@ def failing_parts(seen: Seen) -> Iterable[Line]:
             yield Line(part.status, words, "Runbook", reverse("guide", args=["runbook"]))
 
 
+def log_file(seen: Seen) -> Iterable[Line]:
+    standing = log.standing()
+    if standing is None:
+        return
+    url = reverse("guide", args=["runbook"])
+    if standing.bytes > LARGE_BYTES:
+        words = f"The log file has grown to {standing.bytes / 1024 / 1024:.1f} MiB."
+        yield Line("degraded", words, "Runbook", url)
+    if 0 < standing.kept <= standing.rotated:
+        words = f"All {standing.kept} rotated log files are in use: the oldest lines are being deleted."
+        yield Line("degraded", words, "Runbook", url)
+
+
 def nothing_recorded(seen: Seen) -> Iterable[Line]:
     if not seen.recorded:
         words = "Nothing has been recorded yet: no client has called with a good token."
@@ -204,6 +219,7 @@ SORTS: tuple[tuple[str, Callable[[Seen], Iterable[Line]]], ...] = (
     ("clients.view_client", unused_grants),
     ("gateway.view_configversion", drifted_files),
     ("telemetry.view_requestlog", failing_parts),
+    ("telemetry.view_requestlog", log_file),
     ("telemetry.view_requestlog", nothing_recorded),
 )
 """The permission that a sort of line needs, and what finds it."""

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import mark_safe
 
+from gateway import live
 from gateway.edge.respond import encode_json, problem_headers
 from gateway.environment import SHIPPED
 from gateway.errors import INTERNAL, Problem
@@ -18,7 +19,6 @@ from gateway.guides import render as render_guide
 from gateway.runtime import new_call_id
 from gateway.second_factor import may_enter
 from gateway.throttle import GUIDES as GUIDES_READ
-from telemetry import prometheus
 
 
 def problem_response(problem: Problem) -> HttpResponse:
@@ -88,7 +88,8 @@ def staff_metrics(request: HttpRequest) -> HttpResponse:
         return problem_response(Problem(code="UNAUTHORIZED", message="Missing client token"))
     if refusal := read_only(request):
         return refusal
-    return HttpResponse(prometheus.exposition(), content_type=prometheus.CONTENT_TYPE)
+    text, kind = live.metrics(request.headers.get("Accept", ""))
+    return HttpResponse(text, content_type=kind)
 
 
 def unwelcome(request: HttpRequest) -> HttpResponse | None:

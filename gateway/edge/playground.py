@@ -94,6 +94,7 @@ class Playground:
         gateway = self._front.gateway
         assert gateway is not None, "the front answers by itself until there is one"
         trail = scope[TRAIL] = Trail(gateway, scope[PEER])
+        trail.join(())
         if scope["method"] != "POST":
             refusal = Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"allow", b"POST"),))
             await send_problem(send, problem_for(refusal), trail.call_id)

@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from clients.loader import note_use
 from gateway.places import audit_folder, journal_folder
 from telemetry.audit.keys import KeyFileError
-from telemetry.writer import Writer, WriterLock, run
+from telemetry.progress import ReportingWriter
+from telemetry.writer import WriterLock, run
 
 
 class Command(BaseCommand):
@@ -24,7 +25,7 @@ class Command(BaseCommand):
         folder = journal_folder()
         lock = WriterLock(folder)
         try:
-            writer = Writer(folder, note_use, audit_folder().chain())
+            writer = ReportingWriter(folder, note_use, audit_folder().chain())
         except KeyFileError as error:
             raise CommandError(str(error), returncode=2) from None
         if not options["until_eof"]:
