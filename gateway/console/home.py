@@ -86,7 +86,7 @@ def _figures(reading: Reading, span: Range) -> dict[str, Any]:
         "failures": [(code, amount(n), share(n, total.errors)) for code, n in total.failures],
         "breakdowns": (
             ("Providers", "provider", _rows(reading.providers), reading.more_providers),
-            ("Clients", "tool_id", _rows(reading.clients), reading.more_clients),
+            ("Clients", "client", _rows(reading.clients), reading.more_clients),
         ),
     }
 
