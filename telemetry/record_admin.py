@@ -11,15 +11,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from telemetry import saved_filters, tail
-from telemetry.criteria import Place, class_of
+from telemetry.criteria import STATE, Place, class_of
 from telemetry.filter_form import FilterForm
 from telemetry.models import RequestLog
 from telemetry.read_only import ReadOnlyAdmin
 from telemetry.search import Found, find
 
 SHOWN_LIVE = 200
-STATE = {"served": "ok", "refused": "degraded", "failed": "failed", "broken-off": "off"}
-"""How a class of outcomes is marked."""
 
 
 class RequestLogAdmin(ReadOnlyAdmin):

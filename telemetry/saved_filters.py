@@ -26,7 +26,10 @@ class SaveForm(forms.Form):
 
     use_required_attribute = False
     name = forms.CharField(
-        max_length=60, validators=[NAMES], widget=forms.TextInput(attrs={"size": 24, "autocomplete": "off"})
+        label="Name",
+        max_length=60,
+        validators=[NAMES],
+        widget=forms.TextInput(attrs={"size": 24, "autocomplete": "off"}),
     )
     shared = forms.BooleanField(required=False, label="Others may see it")
     query = forms.CharField(required=False, widget=forms.HiddenInput)

@@ -7,7 +7,7 @@ meets none of it.
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -39,14 +39,14 @@ STOPPING = "The gateway stops. Reload the page when it is back."
 
 
 class Viewer:
-    """What one open page is owed. `ended`: why it gets nothing more."""
+    """What one open page is owed. `begun`: from here on no call is missed. `ended`: why it gets nothing more."""
 
     def __init__(self, session: str, criteria: Criteria) -> None:
         self.session, self._criteria = session, criteria
         self._rows: list[Mapping[str, Any]] = []
         self._not_shown = 0
         self.ended = ""
-        self.news = asyncio.Event()
+        self.begun, self.news = asyncio.Event(), asyncio.Event()
 
     def offer(self, rows: Iterable[Mapping[str, Any]], skipped: int) -> None:
         matching = [row for row in rows if self._criteria.matches(row)]
@@ -60,6 +60,7 @@ class Viewer:
 
     def end(self, why: str) -> None:
         self.ended = self.ended or why
+        self.begun.set()
         self.news.set()
 
     def take(self) -> bytes:
@@ -76,11 +77,26 @@ def event(name: str, value: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + encode_json(value) + b"\n\n"
 
 
+Seen = tuple[tail.News, set[str], set[str]]
+"""What is new, which sessions may see it, and which were asked about."""
+Look = Callable[[int, set[str]], Seen | None]
+
+
+def look(key: int, sessions: set[str]) -> Seen | None:
+    """What is new behind `key` (negative: only where to begin), and which sessions may see it. None: cannot tell."""
+    try:
+        news = tail.News((), tail.newest()) if key < 0 else tail.since(key, MOST_ROWS)
+        return news, {session for session in sessions if may_watch(session)}, sessions
+    except DatabaseError:
+        connection.close()
+        return None
+
+
 class Watch:
     """All viewers of this process, and the one look that serves them."""
 
-    def __init__(self, front: Front) -> None:
-        self._front = front
+    def __init__(self, front: Front, look: Look) -> None:
+        self._front, self._look_now = front, look
         self._viewers: set[Viewer] = set()
         self._looking: asyncio.Task[None] | None = None
 
@@ -107,7 +123,7 @@ class Watch:
                 if self._stopping():
                     return
                 sessions = {viewer.session for viewer in self._viewers}
-                seen = await loop.run_in_executor(thread, look, key, sessions)
+                seen = await loop.run_in_executor(thread, self._look_now, key, sessions)
                 if seen is not None:
                     key, sure = seen[0].newest, time.monotonic()
                     self._tell(*seen)
@@ -125,9 +141,11 @@ class Watch:
         return gateway is None or gateway.draining
 
     def _tell(self, news: tail.News, welcome: set[str], asked: set[str]) -> None:
-        self._end((v for v in self._viewers if v.session in asked and v.session not in welcome), ENDED)
+        """Who came while the look was under way is asked about in the next, and told what this one saw: it was let in."""
+        self._end((v for v in self._viewers if v.session in asked - welcome), ENDED)
         for viewer in self._viewers:
             viewer.offer(news.rows, news.skipped)
+            viewer.begun.set()
 
     @staticmethod
     def _end(viewers: Iterable[Viewer], why: str) -> None:
@@ -135,22 +153,12 @@ class Watch:
             viewer.end(why)
 
 
-def look(key: int, sessions: set[str]) -> tuple[tail.News, set[str], set[str]] | None:
-    """What is new behind `key` (negative: only where to begin), and which sessions may see it. None: cannot tell."""
-    try:
-        news = tail.News((), tail.newest()) if key < 0 else tail.since(key, MOST_ROWS)
-        return news, {session for session in sessions if may_watch(session)}, sessions
-    except DatabaseError:
-        connection.close()
-        return None
-
-
 class Tail:
     """The route."""
 
     def __init__(self, front: Front) -> None:
-        self._front, self._watch = front, Watch(front)
-        self._consumer = TailConsumer.as_asgi(watch=self._watch)
+        self._front = front
+        self._consumer = TailConsumer.as_asgi(watch=Watch(front, look))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._front.gateway
@@ -204,6 +212,7 @@ class TailConsumer(ChatStreamConsumer):
             self.watch.remove(viewer)
 
     async def _stream(self, viewer: Viewer, keepalive_s: float) -> None:
+        await viewer.begun.wait()
         await self.send_headers(status=200, headers=HEADERS)
         # Servers send the head with the first of the body, and the page should know that it is connected.
         await self.send_body(KEEPALIVE, more_body=True)

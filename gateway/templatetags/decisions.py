@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from django import template
 
 from gateway.console import reasons
+from telemetry.criteria import STATE, class_of
 
 register = template.Library()
 
@@ -43,9 +44,13 @@ def candidates(decision: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class Step(NamedTuple):
-    """Something that happened during a call. `at`, `took`: ms since its beginning, and of its own; None if not known."""
+    """Something that happened during a call. `at`, `took`: ms since its beginning, and of its own; None if not known.
+
+    `sign`: a word that is marked by `state`.
+    """
 
     words: str
+    sign: str = ""
     state: str = ""
     at: int | None = None
     took: int | None = None
@@ -57,6 +62,11 @@ def ended_words(outcome: str) -> str:
 
 
 @register.filter
+def ended_state(outcome: str) -> str:
+    return STATE[class_of(outcome)]
+
+
+@register.filter
 def steps(call: Any) -> Iterator[Step]:
     """In order. When an attempt began is not on record, only how long it took."""
     yield Step("The call was accepted.", at=0)
@@ -65,13 +75,12 @@ def steps(call: Any) -> Iterator[Step]:
         failure.append(f"status {attempt['status']}" if attempt.get("status") else None)
         told = ", ".join(str(part) for part in failure if part)
         asked = f"Attempt {number}: {attempt.get('provider')}, {attempt.get('model')}"
-        state = "failed" if attempt.get("classification") else "ok"
-        yield Step(f"{asked}: {told or 'answered'}", state, took=attempt.get("durationMs"))
+        yield Step(asked, told or "answered", "failed" if told else "ok", took=attempt.get("durationMs"))
     if not call.attempts:
         yield Step("No provider was asked.")
     if call.first_event_ms is not None:
         yield Step("The first event of the answer went to the client.", at=call.first_event_ms)
     if call.outcome == "UNKNOWN":
-        yield Step("Nothing more is known.", "failed")
+        yield Step("Nothing more is known.", call.outcome, "failed")
     else:
-        yield Step("The call was over.", "ok" if call.outcome == "ok" else "failed", at=call.duration_ms)
+        yield Step("The call was over.", call.outcome, ended_state(call.outcome), at=call.duration_ms)

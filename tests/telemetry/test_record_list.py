@@ -68,7 +68,7 @@ def test_pages_lead_to_older_calls_and_back(olga: Browser) -> None:
 def test_the_links_keep_the_filter(olga: Browser) -> None:
     store(*(call(n, tool_id="b&b" if n % 2 else "eve") for n in range(2 * PAGE + 20)))
     page = words(olga, f"{LIST}?client=b%26b")
-    assert "client b&amp;b, newest first" in page
+    assert "Client b&amp;b, newest first" in page
     older = words(olga, link(page, "Older"))
     assert requests_on(older) == 10
     assert "eve</td>" not in page + older
@@ -187,6 +187,6 @@ def test_who_may_not_read_the_record_sees_none_of_its_pages(path: str) -> None:
 def test_the_live_page_carries_the_filter(olga: Browser) -> None:
     page = words(olga, f"{LIVE}?client=bob&outcome=failed&older=")
     assert '"tail": "/admin/telemetry/requestlog/tail?client=bob\\u0026outcome=failed"' in page
-    assert "client bob, outcome failed." in page
+    assert "Client bob, outcome failed." in page
     bad = olga.get(f"{LIVE}?since=x")
     assert (bad.status_code, b"live.js" in bad.content) == (400, False)

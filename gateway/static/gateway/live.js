@@ -80,10 +80,14 @@ function cell(label, content, className = "") {
 function say() {
     const place = document.getElementById("live-dropped");
     place.hidden = dropped === 0;
-    place.textContent = `${dropped} calls came faster than can be shown and are not listed here. All are in the record.`;
+    place.textContent = `Not listed here, because they came faster than can be shown: ${calls(dropped)}. All are in the record.`;
     if (over) return;
-    if (paused) tell(`Paused. ${waiting.length} new calls wait.`, "notice degraded");
-    else tell(shown ? `Live: ${shown} calls since this page was opened.` : "Live. Waiting for the next call …", "quiet");
+    if (paused) tell(`Paused. Waiting to be shown: ${calls(waiting.length)}.`, "notice degraded");
+    else tell(shown ? `Live: ${calls(shown)} since this page was opened.` : "Live. Waiting for the next call …", "quiet");
+}
+
+function calls(number) {
+    return `${number} ${number === 1 ? "call" : "calls"}`;
 }
 
 function end(message) {
