@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import messages
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, transaction
-from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -16,7 +15,8 @@ from telemetry.models import SavedFilter
 
 MOST = 100
 """Filters that one person may keep."""
-SHOWN = 200
+MOST_SHARED = 100
+"""Others' filters that are offered."""
 NAMES = RegexValidator(r"[\x00-\x1f\x7f]", "A name is one line of text.", inverse_match=True)
 TAKEN = "You have a filter of this name already."
 
@@ -75,10 +75,11 @@ class SaveForm(forms.Form):
         return True
 
 
-def seen_by(user: Any) -> QuerySet[SavedFilter]:
-    """His own and those that are shared."""
-    rows = SavedFilter.objects.filter(Q(owner=user) | Q(shared=True))
-    return rows.select_related("owner").order_by("name", "pk")[:SHOWN]
+def seen_by(user: Any) -> list[SavedFilter]:
+    """His own, then those that others share."""
+    rows = SavedFilter.objects.order_by("name", "pk")
+    shared = rows.filter(shared=True).exclude(owner=user).select_related("owner")
+    return [*rows.filter(owner=user)[:MOST], *shared[:MOST_SHARED]]
 
 
 def page(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:

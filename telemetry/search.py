@@ -56,26 +56,44 @@ class Beside(Func):
 class Direction:
     """Older is read from newest to oldest; newer the other way round."""
 
-    def __init__(self, *, older: bool) -> None:
+    def __init__(self, criteria: Criteria, *, older: bool) -> None:
         self.older = older
+        self._near, self._far = criteria.until, criteria.since
+        if not older:
+            self._near, self._far = criteria.since, criteria.until
         self._sign, self._edge = ("-", Min) if older else ("", Max)
         self._before, self._upto = ("lt", "gte") if older else ("gt", "lte")
 
-    def ordered(self, rows: Rows) -> Rows:
-        return rows.order_by(f"{self._sign}started_at", f"{self._sign}call_id")
+    def start(self, place: Place | None) -> Place | None:
+        """None where the period begins behind the place anyway."""
+        if place is None or self._near is None:
+            return place
+        inside = place.started_at < self._near if self.older else place.started_at >= self._near
+        return place if inside else None
 
-    def behind(self, rows: Rows, place: Place) -> Rows:
+    def rows(self, place: Place | None, end: datetime | None = None) -> Rows:
+        """Of the period, behind `place`, up to `end` with it. One bound on each side: of two on the same, SQLite
+        begins or ends at the first that it is told, and steps over the rows between."""
+        rows = RequestLog.objects.defer(*LEFT_OUT)
+        if place is not None:
+            rows = self._behind(rows, place)
+        elif self._near is not None:
+            rows = rows.filter(**{f"started_at__{'lt' if self.older else 'gte'}": self._near})
+        if end is not None:
+            return rows.filter(**{f"started_at__{self._upto}": end})
+        if self._far is not None:
+            rows = rows.filter(**{f"started_at__{'gte' if self.older else 'lt'}": self._far})
+        return rows
+
+    def _behind(self, rows: Rows, place: Place) -> Rows:
         """The first condition is what the index understands, the second is exact."""
         bound = "lte" if self.older else "gte"
         exact = Q(**{f"started_at__{self._before}": place.started_at})
         exact |= Q(**{f"call_id__{self._before}": place.call_id})
-        return rows.filter(exact, **{f"started_at__{bound}": place.started_at})
+        return rows.filter(Q(**{f"started_at__{bound}": place.started_at}), exact)
 
-    def upto(self, rows: Rows, moment: datetime) -> Rows:
-        return rows.filter(**{f"started_at__{self._upto}": moment})
-
-    def past(self, rows: Rows, moment: datetime) -> Rows:
-        return rows.filter(**{f"started_at__{self._before}": moment})
+    def read(self, rows: Rows, most: int) -> list[RequestLog]:
+        return list(rows.order_by(f"{self._sign}started_at", f"{self._sign}call_id")[:most])
 
     def edge(self, rows: Rows, term: Term, most: int) -> datetime | None:
         """The farthest moment up to which this term has no more than `most` rows; None when it has none."""
@@ -87,8 +105,7 @@ class Direction:
         return max(there) if self.older else min(there)
 
     def _edge_of(self, rows: Rows, most: int) -> datetime | None:
-        sign = f"{self._sign}started_at"
-        within = rows.order_by(sign).values("started_at")[:most]
+        within = rows.order_by(f"{self._sign}started_at").values("started_at")[:most]
         found: datetime | None = within.aggregate(edge=self._edge("started_at"))["edge"]
         return found
 
@@ -104,44 +121,46 @@ def find(
     criteria: Criteria, place: Place | None = None, *, older: bool = True, budget_s: float = BUDGET_S
 ) -> Found:
     """The page behind `place`, or the newest (with `older` false: the oldest) without one."""
-    way = Direction(older=older)
-    rows = _within(criteria)
-    if place is not None:
-        rows = way.behind(rows, place)
+    way = Direction(criteria, older=older)
+    place = way.start(place)
     terms = _terms(criteria)
     if _is_read_off(terms):
-        found = _read(way, rows.filter(*(_is(term) for term in terms)), PAGE + 1)
-        return _page(way, found, None)
-    return _in_stretches(way, rows, terms, time.monotonic() + budget_s)
+        return _page(way, way.read(way.rows(place).filter(*(_is(term) for term in terms)), PAGE + 1), None)
+    return _in_stretches(way, place, terms, budget_s)
 
 
-def _in_stretches(way: Direction, rows: Rows, terms: tuple[Term, ...], until: float) -> Found:
+def _in_stretches(way: Direction, place: Place | None, terms: tuple[Term, ...], budget_s: float) -> Found:
     found: list[RequestLog] = []
+    began = last = time.monotonic()
     length = STRETCH
     while True:
-        edges = {}
-        for term in terms:
-            edge = way.edge(rows, term, length)
-            if edge is None:
-                return _page(way, found, None)
-            edges[term] = edge
+        edges = _edges(way, way.rows(place), terms, length)
+        if edges is None:
+            return _page(way, found, None)
         end = way.farthest(edges.values())
         followed = next(term for term, edge in edges.items() if edge == end)
         conditions = [_is(term) if term is followed else _is_beside(term) for term in terms]
-        found += _read(way, way.upto(rows, end).filter(*conditions), PAGE + 1 - len(found))
+        found += way.read(way.rows(place, end).filter(*conditions), PAGE + 1 - len(found))
         if len(found) > PAGE:
             return _page(way, found, None)
-        if time.monotonic() > until:
-            return _page(way, found, way.end_of(end))
-        rows = way.past(rows, end)
-        length = min(length * 4, LONGEST_STRETCH)
+        place = way.end_of(end)
+        now = time.monotonic()
+        # As long as there is time for, at the pace of this one.
+        affordable = length * (budget_s - (now - began)) / max(now - last, 1e-6)
+        length, last = min(length * 4, LONGEST_STRETCH, int(affordable)), now
+        if length < STRETCH:
+            return _page(way, found, place)
 
 
-def _within(criteria: Criteria) -> Rows:
-    rows = RequestLog.objects.defer(*LEFT_OUT)
-    if criteria.since:
-        rows = rows.filter(started_at__gte=criteria.since)
-    return rows.filter(started_at__lt=criteria.until) if criteria.until else rows
+def _edges(way: Direction, rows: Rows, terms: tuple[Term, ...], length: int) -> dict[Term, datetime] | None:
+    """How far each term's next `length` rows reach; None when one has no rows left, so that nothing can be found."""
+    edges = {}
+    for term in terms:
+        edge = way.edge(rows, term, length)
+        if edge is None:
+            return None
+        edges[term] = edge
+    return edges
 
 
 def _terms(criteria: Criteria) -> tuple[Term, ...]:
@@ -169,10 +188,6 @@ def _is(term: Term) -> Q:
 
 def _is_beside(term: Term) -> Q:
     return Q(In(Beside(F(term.column)), term.values))
-
-
-def _read(way: Direction, rows: Rows, most: int) -> list[RequestLog]:
-    return list(way.ordered(rows)[:most])
 
 
 def _page(way: Direction, found: list[RequestLog], looked_to: Place | None) -> Found:

@@ -137,6 +137,32 @@ def test_nothing_is_counted_and_nothing_skipped(criteria: Criteria) -> None:
     assert all("LIMIT" in query["sql"] for query in captured)
 
 
+@pytest.mark.parametrize("older", [True, False])
+def test_each_side_has_one_bound_however_long_the_search(older: bool) -> None:
+    """Of several on one side SQLite seeks by one, and steps over all rows between it and the others."""
+    mixed(4 * STRETCH)
+    never = (Term("outcome", ("RATE_LIMIT",)), Term("provider", ("gpu",)))
+    criteria = Criteria(since=NOW - timedelta(days=1), until=NOW + timedelta(seconds=1), terms=never)
+    with CaptureQueriesContext(connection) as captured:
+        assert find(criteria, older=older, budget_s=60) == Found([])
+    assert len(captured) > 4
+    for query in captured:
+        told = re.sub(r"\([^()]* OR [^()]*\)", "", query["sql"])
+        assert len(re.findall(r'"started_at" <', told)) <= 1, query["sql"]
+        assert len(re.findall(r'"started_at" >', told)) <= 1, query["sql"]
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_a_place_outside_the_period_is_as_good_as_its_end(older: bool) -> None:
+    mixed(120)
+    criteria = Criteria(since=NOW - timedelta(seconds=12), until=NOW - timedelta(seconds=3))
+    far = timedelta(seconds=60)
+    before, behind = Place(NOW - far, uuid.UUID(int=0)), Place(NOW + far, uuid.UUID(int=0))
+    near, beyond = (behind, before) if older else (before, behind)
+    assert ids(find(criteria, near, older=older).rows) == ids(find(criteria, older=older).rows) != []
+    assert find(criteria, beyond, older=older) == Found([])
+
+
 def test_the_columns_with_long_texts_stay_in_the_database() -> None:
     store(call())
     with CaptureQueriesContext(connection) as captured:
