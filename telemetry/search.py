@@ -86,9 +86,12 @@ class Direction:
         return rows
 
     def _behind(self, rows: Rows, place: Place) -> Rows:
-        """The first condition is what the index understands, the second is exact."""
+        """Where calls of one moment are told apart, the first condition is what the index understands, the second
+        is exact. Elsewhere an index alone has the answer."""
         bound = "lte" if self.older else "gte"
         exact = Q(**{f"started_at__{self._before}": place.started_at})
+        if place == self.end_of(place.started_at):
+            return rows.filter(exact)
         exact |= Q(**{f"call_id__{self._before}": place.call_id})
         return rows.filter(Q(**{f"started_at__{bound}": place.started_at}), exact)
 
