@@ -24,7 +24,7 @@ PAGE = 50
 STRETCH, LONGEST_STRETCH = 500, 16_000
 LEFT_OUT = ("attempts", "decision", "sanitised")
 """What a line of the list does not show, and what would take the longest to read."""
-BUDGET_S = 0.15
+BUDGET_S = 0.12
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 Rows = QuerySet[RequestLog]
 
