@@ -25,6 +25,7 @@ from gateway.watching import may_watch, session_of
 from telemetry import tail
 from telemetry.criteria import Criteria
 from telemetry.filter_form import FilterForm
+from telemetry.logs import describe, log
 
 PATH = tail.PATH.removeprefix("/")
 EVERY_S = 1.0
@@ -130,6 +131,8 @@ class Watch:
                 elif time.monotonic() - sure > UNSURE_S:
                     self._end(self._viewers, ENDED)
                 await asyncio.sleep(EVERY_S)
+        except Exception as error:  # the outermost edge of what runs beside the calls
+            log.error("The live tail of the record failed", metadata=describe(error))
         finally:
             self._looking = None
             self._end(self._viewers, STOPPING)

@@ -12,8 +12,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from telemetry.criteria import Place
+from telemetry.filter_form import read_query
 from telemetry.models import SavedFilter
-from telemetry.search import PAGE
+from telemetry.record_admin import links
+from telemetry.search import PAGE, Found
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/telemetry/requestlog/"
@@ -131,6 +133,15 @@ def test_what_is_typed_is_shown_as_text(olga: Browser) -> None:
     assert requests_on(page) == 1
     assert "<b>eve" not in page
     assert "<script>x" not in words(olga, f"{LIST}?%3Cscript%3Ex=1&since=%22%3E%3Cscript%3Ex")
+
+
+def test_a_search_that_stopped_on_its_way_offers_to_keep_looking() -> None:
+    place = Place(NOW, call().call_id)
+    form = read_query("client=bob&outcome=refused")
+    assert form.is_valid()
+    told = links(form, Found([], looked_to=place))
+    assert told == {"on": f"?client=bob&outcome=refused&older={place.encode()}"}
+    assert links(form, Found([call()], more=True, looked_to=None)).keys() == {"older"}
 
 
 def test_an_empty_list_says_why(olga: Browser) -> None:
