@@ -6,8 +6,8 @@ Only superusers set them: removing calls, or keeping them from being removed, is
 from django.contrib import admin
 from django.http import HttpRequest
 
-from telemetry.admin import ReadOnlyAdmin
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, LegalHold, RetentionRule
+from telemetry.read_only import ReadOnlyAdmin
 
 
 @admin.register(AuditCheckpoint)

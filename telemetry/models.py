@@ -3,8 +3,15 @@
 import json
 from typing import Any
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+
+FILTERED = (
+    *("tool_id", "token_id", "provider", "model", "method", "outcome", "request_id", "trace_id"),
+    *("peer", "config_version"),
+)
+"""What the record is filtered by (`search.py`): each has an index in which its rows lie in the order of time."""
 
 
 class RequestLog(models.Model):
@@ -48,10 +55,7 @@ class RequestLog(models.Model):
         verbose_name = "call"
         verbose_name_plural = "record of calls"
         indexes = [
-            models.Index(fields=("tool_id", "-id"), name="record_by_client"),
-            models.Index(fields=("outcome", "-id"), name="record_by_outcome"),
-            models.Index(fields=("provider", "-id"), name="record_by_provider"),
-            models.Index(fields=("request_id",), name="record_by_request_id"),
+            models.Index(fields=(column, "started_at"), name=f"record_{column}_at") for column in FILTERED
         ]
 
     def __str__(self) -> str:
@@ -226,3 +230,22 @@ class MethodUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tool_id} {self.method}"
+
+
+class SavedFilter(models.Model):
+    """A filter of the record under a name. `query`: as it stands in the list's address. Shared: others see it too."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2_000)
+    shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name", "pk")
+        constraints = [
+            models.UniqueConstraint(fields=("owner", "name"), name="filter_once_per_owner_and_name")
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -69,10 +69,16 @@ def errors(response: Any) -> str:
     return str(response.context["errors"]) if response.context and "errors" in response.context else ""
 
 
+OWN_LISTS = frozenset({"telemetry.requestlog"})
+"""Tables whose list is not the stock one, with a filter of its own: the record is read by keyset."""
+
+
 def test_every_table_is_in_the_admin_with_search_and_columns() -> None:
     for model in (m for app in OWN_APPS for m in apps.get_app_config(app).get_models()):
         registered = admin.site._registry.get(model)
         assert registered is not None, model
+        if model._meta.label_lower in OWN_LISTS:
+            continue
         assert registered.search_fields, model
         assert len(registered.list_display) > 1, model
 

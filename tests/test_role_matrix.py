@@ -33,6 +33,7 @@ from telemetry.models import (
     MethodUse,
     RequestLog,
     RetentionRule,
+    SavedFilter,
 )
 
 pytestmark = pytest.mark.django_db
@@ -93,6 +94,7 @@ def one_row_of_everything() -> None:
     ConfigFile.objects.create(pk=1, name="providers.json")
     User.objects.create_superuser("root", "", "root's password 1", pk=1)
     StaffSecondFactor.objects.create(pk=1, user_id=1, sealed_secret=b"x")
+    SavedFilter.objects.create(pk=1, owner_id=1, name="theirs", query="client=bob", shared=True)
     Group.objects.get_or_create(pk=1, defaults={"name": "some"})
     now = timezone.now()
     CallRollup.objects.create(pk=1, period="day", dimension="all", start=now)
@@ -118,6 +120,7 @@ def one_row_of_everything() -> None:
         User,
         ConfigVersion,
         ConfigChange,
+        SavedFilter,
     ]
     with connection.cursor() as cursor:
         # PostgreSQL goes on counting from its own number, which may be the one taken above.
@@ -251,6 +254,7 @@ OWN_FORMS = {
     "/admin/logout/": "logs out",
     "/admin/password_change/": "one's own password, which the form asks for first",
     "/admin/second-factor/account/": "one's own second factor",
+    "/admin/telemetry/requestlog/filters/": "one's own filters of the record",
 }
 """What everybody may post, and why. None of it reaches another account or the configuration."""
 

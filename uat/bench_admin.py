@@ -206,13 +206,10 @@ def pages() -> list[str]:
     for model in admin.site._registry:
         found.append(f"/admin/{model._meta.app_label}/{model._meta.model_name}/")
     record, sums = "/admin/telemetry/requestlog/", "/admin/telemetry/callrollup/"
-    found += [
-        f"{record}?{query}" for query in ("outcome__exact=AUTH", "tool_id__exact=tool-0500", "q=request-77")
-    ]
     found += ["/admin/gateway/configversion/?p=2"]
-    found += [
-        f"{record}?{query}" for query in ("provider__exact=provider-099", "q=tool-0000", "q=nothing", "p=50")
-    ]
+    found += [f"{record}?{query}" for query in ("outcome=AUTH", "client=tool-0500", "request=request-77")]
+    found += [f"{record}?{query}" for query in ("provider=provider-099", "client=nobody", "period=24h")]
+    found += [f"{record}live/", f"{record}filters/"]
     return [*found, f"{sums}?sums=day-all", f"{sums}?sums=hour-client", f"{sums}?q=tool-0500"]
 
 

@@ -89,7 +89,7 @@ def _figures(reading: Reading, span: Range) -> dict[str, Any]:
         "percentiles": PERCENTILES,
         "breakdowns": (
             Breakdown("Providers", "provider", rows(reading.providers, minutes), reading.more_providers),
-            Breakdown("Clients", "tool_id", rows(reading.clients, minutes), reading.more_clients),
+            Breakdown("Clients", "client", rows(reading.clients, minutes), reading.more_clients),
         ),
     }
 

@@ -216,7 +216,7 @@ function story(trace, facts) {
     if (trace.attempts.length) parts.push(attempts(trace.attempts));
     if (trace.recorded) {
         const link = element("a", "See it in the record");
-        link.href = `${facts.record}?q=${encodeURIComponent(trace.callId)}`;
+        link.href = `${facts.record}?trace=${encodeURIComponent(trace.callId)}`;
         parts.push(link);
     }
     return parts;
