@@ -17,6 +17,10 @@ import bench
 LOCK_WAIT_S = 60
 
 
+STAY = frozenset({"writer.lock", "progress.json"})
+"""What the writer keeps beside the journal: who it is, and how far it came."""
+
+
 class Row(NamedTuple):
     call_id: str
     request_id: str
@@ -122,7 +126,7 @@ class Victim:
 
     def left_over(self) -> list[str]:
         """What a journal that is drained and has no owner should not hold."""
-        return sorted(path.name for path in self.journal.iterdir() if path.name != "writer.lock")
+        return sorted(path.name for path in self.journal.iterdir() if path.name not in STAY)
 
 
 @contextmanager
