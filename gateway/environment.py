@@ -105,7 +105,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Secrets (made at first start when missing; each can be given as NAME_FILE instead)",
         ("DJANGO_SECRET_KEY", "secret", "", "Signs sessions and forms of the admin."),
         ("LLM_CALLER_TOKEN_PEPPERS", "secret", "", "Keys for the digests of client tokens, comma-separated, newest first. Tokens stored under a key that is gone stop working."),
-        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials and second factors kept in the database, comma-separated, newest first."),
+        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials and second factors kept in the database, and for the digests of requests and answers in the record, comma-separated, newest first."),
     ),
     *_in(
         "Provider credentials (read by the providers that name them)",

@@ -21,11 +21,17 @@ ROLES: dict[str, tuple[str, ...]] = {
         "providers.*",
         "clients.*",
         "telemetry.view_*",
+        "telemetry.find_text",
         "gateway.view_*",
         # Stands for applying a configuration and rolling one back; nobody adds a version by hand.
         "gateway.add_configversion",
     ),
-    "auditors": ("telemetry.view_*", "gateway.view_configversion", "gateway.view_configchange"),
+    "auditors": (
+        "telemetry.view_*",
+        "telemetry.find_text",
+        "gateway.view_configversion",
+        "gateway.view_configchange",
+    ),
     "viewers": ("providers.view_*", "clients.view_*", "telemetry.view_*", "gateway.view_*"),
 }
 APPS = frozenset({"gateway", "providers", "clients", "telemetry"})

@@ -14,6 +14,7 @@ from clients.types import RateLimit
 from providers.attempt import Caller as ProviderCaller
 from providers.catalog import Catalog, Observation
 from providers.decision import Choices
+from telemetry.digests import DigestKey
 from telemetry.health import Component
 from telemetry.journal import Journal
 from telemetry.logs import JsonLog
@@ -35,6 +36,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     allowed_networks: tuple[Network, ...]
     trusted_proxies: tuple[Network, ...]
     loopback_only: bool
+    digest_key: DigestKey
     keepalive_ms: int = 15_000
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from clients.limits import Reservation
 from clients.types import Caller, RateLimit
+from gateway.asked import Asked, Digests, digests_of
 from gateway.decided import ConcurrencyState, Decided, rate_state, routing_of
 from gateway.errors import Problem, problem_for
 from gateway.runtime import Gateway, new_call_id
@@ -35,9 +36,14 @@ CLIENT_ERRORS = frozenset({"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_
 
 
 class Trail:
-    """Made at accept. `started`: monotonic seconds; `started_at`: epoch seconds; `peer`: the caller's address."""
+    """Made at accept. `started`: monotonic seconds; `started_at`: epoch seconds; `peer`: the caller's address.
+
+    `answer`: the text that the client was sent, as far as it was sent.
+    """
 
     __slots__ = (
+        "answer",
+        "asked",
         "bytes_in",
         "call_id",
         "caller",
@@ -45,6 +51,7 @@ class Trail:
         "claimed_tool",
         "closed",
         "concurrency",
+        "digests",
         "entered",
         "finish_reason",
         "first_event_ms",
@@ -99,6 +106,9 @@ class Trail:
         self.first_event_ms: int | None = None
         self.sanitised: dict[str, int] = {}
         self.bytes_in = 0
+        self.asked: Asked | None = None
+        self.digests = Digests()
+        self.answer = ""
         self.closed = False
         self.outcome = ""
         self.refusal: Problem | None = None
@@ -110,6 +120,9 @@ class Trail:
 
     def elapsed_ms(self) -> float:
         return (time.monotonic() - self.started) * 1000
+
+    def note_asked(self, asked: Asked) -> None:
+        self.asked, self.digests = asked, digests_of(asked, self.runtime.policy.digest_key)
 
     def answered(self, plan: Plan, target: Target) -> None:
         self.target = target
@@ -157,6 +170,8 @@ class Trail:
             config_version=self.runtime.version,
             claimed_tool=self.claimed_tool,
             bytes_in=self.bytes_in,
+            request_digest=self.digests.request,
+            prompt_digest=self.digests.prompt,
         )
 
     def close(
@@ -228,6 +243,9 @@ class Trail:
             sanitised=self.sanitised,
             config_version=self.runtime.version,
             decision=msgspec.Raw(_encode(self.decided(outcome))),
+            request_digest=self.digests.request,
+            prompt_digest=self.digests.prompt,
+            answer_digest=self.runtime.policy.digest_key.of_text(self.answer),
         )
 
     def decided(self, outcome: str) -> Decided:

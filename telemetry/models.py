@@ -31,20 +31,32 @@ class RequestLog(models.Model):
     sanitised = models.JSONField(default=dict)
     config_version = models.PositiveIntegerField(default=0)
     decision = models.JSONField(default=dict)
+    request_digest = models.CharField(max_length=100, blank=True)
+    prompt_digest = models.CharField(max_length=100, blank=True)
+    answer_digest = models.CharField(max_length=100, blank=True)
 
     class Meta:
         ordering = ("-pk",)
         verbose_name = "call"
         verbose_name_plural = "record of calls"
+        permissions = [("find_text", "Can ask whether a text was sent")]
         indexes = [
             models.Index(fields=("tool_id", "-id"), name="record_by_client"),
             models.Index(fields=("outcome", "-id"), name="record_by_outcome"),
             models.Index(fields=("provider", "-id"), name="record_by_provider"),
             models.Index(fields=("request_id",), name="record_by_request_id"),
+            models.Index(fields=("request_digest", "-id"), name="record_by_request_digest"),
+            models.Index(fields=("prompt_digest", "-id"), name="record_by_prompt_digest"),
+            models.Index(fields=("answer_digest", "-id"), name="record_by_answer_digest"),
         ]
 
     def __str__(self) -> str:
         return str(self.call_id)
+
+    @property
+    def digested(self) -> list[str]:
+        """Of what there are digests."""
+        return [name for name in ("request", "prompt", "answer") if getattr(self, f"{name}_digest")]
 
 
 class CallRollup(models.Model):

@@ -184,6 +184,9 @@ def _row(record: CallRecord) -> RequestLog:
         sanitised=record.sanitised,
         config_version=record.config_version,
         decision=msgspec.json.decode(record.decision),
+        request_digest=record.request_digest,
+        prompt_digest=record.prompt_digest,
+        answer_digest=record.answer_digest,
     )
 
 

@@ -9,6 +9,7 @@ from gateway.console.configuration import configuration, download, export
 from gateway.console.explain import explain
 from gateway.console.plan import plan, start
 from gateway.console.playground import playground, ticket
+from gateway.console.sent_text import sent_text
 from gateway.console.tables import tables
 
 
@@ -40,5 +41,6 @@ PAGES: tuple[Page, ...] = (
     Page("configuration/import/<str:name>/", "configuration_import", "", _CHANGE, start),
     Page("configuration/plan/<str:plan_id>/", "configuration_plan", "", _CHANGE, plan),
     Page("tables/", "tables", "All tables", "", tables),
+    Page("telemetry/requestlog/sent-text/", "sent_text", "", "telemetry.find_text", sent_text),
     Page("clients/client/<int:pk>/explain/", "client_explain", "", "clients.view_client", explain),
 )

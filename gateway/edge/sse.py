@@ -191,7 +191,7 @@ class StreamedAnswer:
             provider_info=native.encode_provider(trail, "chatStream", finish),
         )
         tail = frame(native.CompletionFrame(payload=payload, trace_id=trail.trace_id))
-        trail.close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
+        self._close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
         self._stop_beating()
         await self._send(tail + self._end_of_stream(), more=False)
 
@@ -209,9 +209,16 @@ class StreamedAnswer:
             await self._end(DRAINED, outcome="DRAINED")
             return
         try:
-            self._trail.close(status=CLOSED_STATUS, bytes_out=self._bytes_out, outcome="CLIENT_CLOSED")
+            self._close(status=CLOSED_STATUS, bytes_out=self._bytes_out, outcome="CLIENT_CLOSED")
         except JournalError:
             self._trail.gateway.metrics.count("journal_failures")
+
+    def _close(
+        self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
+    ) -> None:
+        """On record with the text that was sent, also of a stream that was cut. Raises `JournalError`."""
+        self._trail.answer = self._assembly.content
+        self._trail.close(status=status, bytes_out=bytes_out, problem=problem, outcome=outcome)
 
     async def _end(self, problem: Problem, outcome: str = "") -> None:
         trail = self._trail
@@ -220,7 +227,7 @@ class StreamedAnswer:
             _error_frame(problem, trail.call_id) if self._started else problem_body(problem, trail.call_id)
         )
         try:
-            trail.close(
+            self._close(
                 status=status, bytes_out=self._bytes_out + len(answer), problem=problem, outcome=outcome
             )
         except JournalError as error:

@@ -23,6 +23,9 @@ To replace the encryption key:
 
 All move in one transaction while calls go on. When no key opens one of them, nothing is changed, the providers
 are named and the exit code is 2: bring back the key, or enter those credentials anew.
+
+Digests in the record stay under the key that they were made with: without it, "was this text sent?" is no longer
+answered for the calls of its time. Keep an old key configured for as long as that is to be asked.
 """
 
 
