@@ -94,6 +94,10 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_LOG_DEBUG_PAYLOADS", "bool", False, "Lifts the redaction of prompts and answers in logs (never of credentials). Only for short, local debugging."),
     ),
     *_in(
+        "The record",
+        ("LLM_CALLER_FAILED_AUTH_DAYS", "int", 90, "Days that failed authentication is kept: the counts by address, minute and kind.", {"minimum": 1}),
+    ),
+    *_in(
         "Where things are kept",
         ("LLM_CALLER_STATE_DIR", "str", "var", "Folder for database, journal, snapshots and generated passwords."),
         ("LLM_CALLER_CONFIG_DIR", "str", "config", "Folder of providers.json and client-registry.json."),

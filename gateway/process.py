@@ -16,7 +16,7 @@ from gateway.writer_process import WriterProcess
 from providers.attempt import Caller
 from providers.loader import remember_discovered
 from providers.transport import open_transport
-from telemetry.journal import Journal
+from telemetry.journal import Journal, JournalError
 from telemetry.logs import log
 from telemetry.metrics import METRICS, write_snapshot
 
@@ -78,6 +78,7 @@ class Process:
         folder = Path(settings.STATE_DIR)
         while True:
             self._writer.supervise()
+            self._tell_failures()
             if self._gateway is not None and self._gateway.observations.complete:
                 monitor.publish()
             try:
@@ -85,6 +86,15 @@ class Process:
             except OSError as error:
                 log.warn("The metrics' snapshot cannot be written", metadata={"error": error.strerror})
             await asyncio.sleep(1)
+
+    def _tell_failures(self) -> None:
+        """Off the request path, to the journal. What it does not take now is told the next time."""
+        if self._gateway is None:
+            return
+        try:
+            self._gateway.failed_authentication.flush(self._gateway.journal.failed_authentication)
+        except JournalError:
+            self._gateway.metrics.count("journal_failures")
 
     async def stop(self) -> None:
         """After the drain: background work, connections to providers, the journal and its writer."""
@@ -97,6 +107,7 @@ class Process:
             await loop.run_in_executor(None, self._watcher.stop)
         if self._gateway is not None:
             await self._gateway.providers.transport.close()
+            self._tell_failures()
             self._gateway.journal.close()
             await loop.run_in_executor(None, _write_last_snapshot, Path(settings.STATE_DIR))
         await loop.run_in_executor(None, self._writer.stop)

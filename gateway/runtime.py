@@ -15,6 +15,7 @@ from providers.attempt import Caller as ProviderCaller
 from providers.catalog import Catalog, Observation
 from providers.decision import Choices
 from telemetry.digests import DigestKey
+from telemetry.failures import FailedAuthentication
 from telemetry.health import Component
 from telemetry.journal import Journal
 from telemetry.logs import JsonLog
@@ -80,6 +81,7 @@ class Gateway:
         self.concurrency = Concurrency()
         self.choices = Choices()
         self.failures = FailureGuard()
+        self.failed_authentication = FailedAuthentication()
         self.running: set[asyncio.Task[object]] = set()
         self.draining = False
         self.drain_over = False

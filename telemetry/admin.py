@@ -5,14 +5,16 @@ A list that counts all rows, or searches inside texts, reads the whole table. So
 """
 
 import uuid
+from datetime import timedelta
 from functools import cached_property
 
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
-from telemetry.models import CallRollup, RequestLog
+from telemetry.models import CallRollup, FailedAuthentication, RequestLog
 
 COUNTED = 5_000
 OUTCOMES = (
@@ -141,3 +143,41 @@ class CallRollupAdmin(ReadOnlyAdmin):
     # The table's one index, read backwards: within a period and dimension the newest first.
     ordering = ("-period", "-dimension", "-start", "-name")
     sortable_by = ()
+
+
+class PeriodFilter(admin.SimpleListFilter):
+    """By the index on the time."""
+
+    title = "when"
+    parameter_name = "past"
+    PERIODS = {
+        "1h": ("past hour", timedelta(hours=1)),
+        "1d": ("past day", timedelta(days=1)),
+        "7d": ("past 7 days", timedelta(days=7)),
+        "30d": ("past 30 days", timedelta(days=30)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [(name, words) for name, (words, _) in self.PERIODS.items()]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[FailedAuthentication]
+    ) -> QuerySet[FailedAuthentication]:
+        chosen = self.PERIODS.get(self.value() or "")
+        return queryset.filter(started_at__gte=timezone.now() - chosen[1]) if chosen else queryset
+
+
+@admin.register(FailedAuthentication)
+class FailedAuthenticationAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "address", "kind", "route", "count", "first_seen", "last_seen")
+    list_filter = (PeriodFilter, "kind")
+    fields = readonly_fields = list_display
+    search_fields = ("address",)
+    search_help_text = "An address, the whole of it."
+    sortable_by = ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[FailedAuthentication], search_term: str
+    ) -> tuple[QuerySet[FailedAuthentication], bool]:
+        term = search_term.strip()
+        return (queryset.filter(address=term) if term else queryset), False

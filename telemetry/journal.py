@@ -3,7 +3,7 @@
 One process owns a sequence of segment files `OWNER-NNNNNN.spool`, held alive by a lock on `OWNER.lock`;
 the kernel gives the lock back when the process dies, however it dies. A line is
 
-    CRC-32 (8 hex) SPACE kind (I intent | O outcome) SPACE JSON LF
+    CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication) SPACE JSON LF
 
 A line that was not written whole fails its checksum and is passed over, never guessed at. What `append`
 has returned from is in the kernel's hands: it survives the death of the process, though not a power cut.
@@ -13,18 +13,23 @@ import fcntl
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from telemetry.failures import FailureCounts
 from telemetry.types import CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 _CHECK_EVERY_S = 1.0
 _encode = msgspec.json.Encoder().encode
-_decode_intent = msgspec.json.Decoder(Intent).decode
-_decode_outcome = msgspec.json.Decoder(CallRecord).decode
+Entry = Intent | CallRecord | FailureCounts
+_DECODERS: dict[bytes, Callable[[bytes], Entry]] = {
+    b"I": msgspec.json.Decoder(Intent).decode,
+    b"O": msgspec.json.Decoder(CallRecord).decode,
+    b"F": msgspec.json.Decoder(FailureCounts).decode,
+}
 
 
 class JournalError(Exception):
@@ -54,6 +59,10 @@ class Journal:
     def outcome(self, record: CallRecord) -> None:
         """Raises `JournalError` when it could not be written; then no answer may be completed."""
         self._append(b"O", _encode(record))
+
+    def failed_authentication(self, counts: FailureCounts) -> None:
+        """Raises `JournalError` when it could not be written."""
+        self._append(b"F", _encode(counts))
 
     def close(self) -> None:
         for fd in (self._fd, self._lock_fd):
@@ -142,13 +151,16 @@ def is_alive(lock: Path) -> bool:
     return False
 
 
-def parse(data: bytes) -> Iterator[Intent | CallRecord]:
+def parse(data: bytes) -> Iterator[Entry]:
     """The whole, undamaged entries of a piece of a segment, in order."""
     for line in data.split(b"\n"):
         checksum, _, text = line.partition(b" ")
         if len(checksum) != 8 or checksum != b"%08x" % zlib.crc32(text):
             continue
+        decode = _DECODERS.get(text[:1])
+        if decode is None:
+            continue
         try:
-            yield (_decode_intent if text[:1] == b"I" else _decode_outcome)(text[2:])
+            yield decode(text[2:])
         except msgspec.DecodeError:
             continue

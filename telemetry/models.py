@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from telemetry.failures import KINDS
+
 
 class RequestLog(models.Model):
     """Column meanings are those of `telemetry.types.CallRecord`; the primary key is the order of arrival."""
@@ -92,3 +94,32 @@ class CallRollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.period} {self.start:%Y-%m-%d %H:%M} {self.dimension} {self.name}".strip()
+
+
+class FailedAuthentication(models.Model):
+    """Calls of one minute that one address made without a good token. Kept by the writer; never a token."""
+
+    started_at = models.DateTimeField("minute")
+    address = models.CharField(max_length=64)
+    kind = models.CharField(max_length=20, choices=list(KINDS.items()))
+    route = models.CharField(max_length=100)
+    count = models.PositiveIntegerField("calls", default=0)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    counted_by = models.JSONField(
+        default=dict, help_text="How many of them each process counted: what is told twice counts once."
+    )
+
+    class Meta:
+        ordering = ("-started_at", "-pk")
+        verbose_name = "failed authentication"
+        verbose_name_plural = "failed authentication"
+        constraints = [
+            models.UniqueConstraint(
+                fields=("started_at", "address", "kind"), name="failure_once_per_minute_address_kind"
+            )
+        ]
+        indexes = [models.Index(fields=("address", "-started_at"), name="failure_by_address")]
+
+    def __str__(self) -> str:
+        return f"{self.address}, {self.started_at:%Y-%m-%d %H:%M}"

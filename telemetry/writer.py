@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
-from telemetry import rollups
-from telemetry.journal import is_alive, parse
+from telemetry import beside, rollups
+from telemetry.journal import Entry, is_alive, parse
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
@@ -27,6 +27,7 @@ UNFIT = (OverflowError, ValueError, TypeError, DataError, IntegrityError)
 """What a value raises that a column does not take. Everything else the database raises is waited out."""
 PRUNE_EVERY = timedelta(hours=1)
 OnRows = Callable[[Mapping[str, datetime]], None]
+Hourly = Callable[[datetime], None]
 
 
 class Segment:
@@ -38,7 +39,7 @@ class Segment:
         self.offset = 0
         self.open: dict[str, Intent] = {}
 
-    def read(self) -> tuple[list[Intent | CallRecord], int]:
+    def read(self) -> tuple[list[Entry], int]:
         """The next whole lines and the offset behind them; the offset is moved once they are stored."""
         with self.path.open("rb") as file:
             file.seek(self.offset)
@@ -50,10 +51,11 @@ class Segment:
 
 
 class Writer:
-    """`on_rows` is told, inside the same transaction, of each batch: token id → last use."""
+    """`on_rows` is told, inside the same transaction, of each batch: token id → last use. `hourly` removes what is
+    past its time."""
 
-    def __init__(self, folder: Path, on_rows: OnRows) -> None:
-        self._folder, self._on_rows = folder, on_rows
+    def __init__(self, folder: Path, on_rows: OnRows, hourly: Hourly = lambda now: None) -> None:
+        self._folder, self._on_rows, self._hourly = folder, on_rows, hourly
         self._segments: dict[str, Segment] = {}
         self._pruned: datetime | None = None
 
@@ -63,6 +65,7 @@ class Writer:
             rollups.rebuild(now)
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             rollups.prune(now)
+            self._hourly(now)
             self._pruned = now
 
     def run_once(self) -> int:
@@ -91,6 +94,7 @@ class Writer:
             if offset == segment.offset:
                 return stored
             outcomes = [entry for entry in entries if isinstance(entry, CallRecord)]
+            beside.store(entries)
             stored += self._store(outcomes)
             segment.offset = offset
             for entry in entries:

@@ -24,7 +24,7 @@ from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
 from gateway.console.pages import PAGES
 from gateway.models import ConfigChange, ConfigFile, ConfigVersion, StaffSecondFactor
 from providers.models import FileHeader, ModelAlias, Provider, ProviderCapability, ProviderModel
-from telemetry.models import CallRollup, RequestLog
+from telemetry.models import CallRollup, FailedAuthentication, RequestLog
 
 pytestmark = pytest.mark.django_db
 ROLES = ("nobody", "viewers", "auditors", "operators", "superuser")
@@ -84,6 +84,9 @@ def one_row_of_everything() -> None:
     Group.objects.get_or_create(pk=1, defaults={"name": "some"})
     now = timezone.now()
     CallRollup.objects.create(pk=1, period="day", dimension="all", start=now)
+    FailedAuthentication.objects.create(
+        pk=1, started_at=now, address="::1", kind="missing", route="/health", first_seen=now, last_seen=now
+    )
     RequestLog.objects.create(
         pk=1, call_id=uuid.uuid4(), tool_id="bob", token_id="t", method="chat", peer="", outcome="OK",
         status=200, started_at=now, duration_ms=1,

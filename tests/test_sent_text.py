@@ -122,14 +122,14 @@ def test_olga_finds_the_calls_that_carried_a_text(olga: Browser) -> None:
     assert str(answer.call_id) in page
     assert "line one" not in page, "the text is not shown again"
     assert "No call on record had this text" in asked(olga, "line one")
-    assert "was in 1 call," in asked(olga, text, tool_id="charlie")
+    assert "was in 1 call:" in asked(olga, text, tool_id="charlie")
 
 
 def test_a_whole_request_is_found_by_its_messages(olga: Browser) -> None:
     digests = digests_of(ChatRequest(messages=(Message(role="system", content="s"),)), key())
     call(request_digest=digests.request)
     page = asked(olga, '{"callerTool": "bob", "messages": [{"role": "system", "content": "s"}]}')
-    assert "was in 1 call," in page
+    assert "was in 1 call:" in page
     assert ">request<" in page
 
 
@@ -139,7 +139,7 @@ def test_texts_of_before_a_new_key_are_found_while_the_old_one_is_configured(
     call(prompt_digest=key().of_text("of old"))
     old, newest = settings.ENCRYPTION_KEYS[0], "n" + uuid.uuid4().hex
     settings.ENCRYPTION_KEYS = [newest, old]
-    assert "was in 1 call," in asked(olga, "of old")
+    assert "was in 1 call:" in asked(olga, "of old")
     settings.ENCRYPTION_KEYS = [newest]
     assert "No call on record" in asked(olga, "of old")
 
@@ -153,7 +153,7 @@ def test_a_period_is_whole_days_and_ends_after_it_begins(olga: Browser) -> None:
         ("0001-01-01", "9999-12-31"),
     ]
     for since, until in inside:
-        assert "was in 1 call," in asked(olga, "t", since=since, until=until), (since, until)
+        assert "was in 1 call:" in asked(olga, "t", since=since, until=until), (since, until)
     for since, until in (("2026-01-03", ""), ("", "2026-01-01")):
         assert "No call on record" in asked(olga, "t", since=since, until=until), (since, until)
     page = asked(olga, "canary", since="2026-01-03", until="2026-01-02")

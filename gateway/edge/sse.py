@@ -121,7 +121,7 @@ class StreamedAnswer:
 
     def _admit(self, body: bytes, scope: Any) -> tuple[ChatRequest, Plan]:
         trail = self._trail
-        caller = identify(trail, scope["headers"])
+        caller = identify(trail, scope)
         trail.method = "chatStream"
         pipeline.permit(caller, trail.method, trail.peer)
         if scope["method"] != "POST":

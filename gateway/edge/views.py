@@ -33,7 +33,7 @@ def trail_of(request: Request) -> Trail:
 class TokenAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Caller, str]:
         trail = trail_of(request)
-        caller = identify(trail, request._request.scope["headers"])
+        caller = identify(trail, request._request.scope)
         return caller, caller.token_id
 
     def authenticate_header(self, request: Request) -> str:

@@ -3,12 +3,15 @@
 import select
 import signal
 import sys
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from clients.loader import note_use
 from gateway.process import journal_folder
+from telemetry import beside
 from telemetry.writer import Writer, WriterLock, run
 
 
@@ -22,7 +25,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         folder = journal_folder()
         lock = WriterLock(folder)
-        writer = Writer(folder, note_use)
+        writer = Writer(folder, note_use, prune_besides)
         if not options["until_eof"]:
             run(writer, lock, lambda _: True)
             return
@@ -30,6 +33,11 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         run(writer, lock, _closed)
+
+
+def prune_besides(now: datetime) -> None:
+    days = settings.ENVIRONMENT["LLM_CALLER_FAILED_AUTH_DAYS"]
+    beside.prune(now, failed_authentication_days=days)
 
 
 def _closed(seconds: float) -> bool:
