@@ -9,11 +9,13 @@ from django.utils.html import escape
 
 from clients.models import METHOD_CHOICES, Client
 from clients.suggestions import provider_names
+from clients.types import MOST_CAPTURE_DAYS
 
 LARGEST = 2_147_483_647
 SHOWN_NAMES = 30
 LONGEST_NAME = 500
 LISTS = {"allowed_networks", "allowed_providers", "allowed_models"}
+KEPT_WHEN_ABSENT = {"capture", "capture_days"}
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -84,6 +86,8 @@ class ClientForm(forms.ModelForm):
             "max_requests",
             "interval_ms",
             "max_concurrency",
+            "capture",
+            "capture_days",
             "allowed_networks",
             "allowed_providers",
             "allowed_models",
@@ -97,6 +101,8 @@ class ClientForm(forms.ModelForm):
         if self.instance.pk:
             rows = self.instance.permissions.all()
             self.initial.setdefault("methods", [row.method for row in rows])
+        for name in KEPT_WHEN_ABSENT & self.fields.keys():
+            self.fields[name].required = False
         # A person who may only look gets a form without fields.
         if "allowed_providers" in self.fields:
             self.fields["allowed_providers"].help_text = _providers_help()
@@ -114,6 +120,17 @@ class ClientForm(forms.ModelForm):
         notes: str = (self.cleaned_data["notes"] or "").replace("\r\n", "\n")
         before: str | None = self.instance.notes
         return before if notes == (before or "").replace("\r\n", "\n").strip() else notes or None
+
+    def clean_capture(self) -> str:
+        return self.cleaned_data["capture"] or self.instance.capture
+
+    def clean_capture_days(self) -> int:
+        days: int | None = self.cleaned_data["capture_days"]
+        if days is None:
+            return self.instance.capture_days
+        if not 1 <= days <= MOST_CAPTURE_DAYS:
+            raise forms.ValidationError(f"1 to {MOST_CAPTURE_DAYS} days.")
+        return days
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}

@@ -42,6 +42,7 @@ class Setting(NamedTuple):
     section: str
     choices: tuple[str, ...] = ()
     minimum: int = 0
+    maximum: int | None = None
     example: str | None = None
 
 
@@ -95,6 +96,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     *_in(
         "The record",
+        ("LLM_CALLER_CAPTURE_MAX_BYTES", "int", 262_144, "Most of a call's content that is kept of clients whose setting says so, request and answer together, up to 524288; the rest is cut, and told to be.", {"minimum": 1024, "maximum": 524_288}),
         ("LLM_CALLER_FAILED_AUTH_DAYS", "int", 90, "Days that failed authentication is kept: the counts by address, minute and kind.", {"minimum": 1}),
     ),
     *_in(
@@ -109,7 +111,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Secrets (made at first start when missing; each can be given as NAME_FILE instead)",
         ("DJANGO_SECRET_KEY", "secret", "", "Signs sessions and forms of the admin."),
         ("LLM_CALLER_TOKEN_PEPPERS", "secret", "", "Keys for the digests of client tokens, comma-separated, newest first. Tokens stored under a key that is gone stop working."),
-        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials and second factors kept in the database, and for the digests of requests and answers in the record, comma-separated, newest first."),
+        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials, second factors and the content of calls kept in the database, and for the digests of requests and answers in the record, comma-separated, newest first."),
     ),
     *_in(
         "Provider credentials (read by the providers that name them)",
@@ -167,7 +169,7 @@ class Environment:
 def _convert(setting: Setting, value: Any) -> Any:
     if setting.kind == "int":
         number = int(value)
-        if number < setting.minimum:
+        if number < setting.minimum or (setting.maximum is not None and number > setting.maximum):
             raise ValueError
         return number
     if setting.kind == "bool":
@@ -185,6 +187,8 @@ def _convert(setting: Setting, value: Any) -> Any:
 
 def _expected(setting: Setting) -> str:
     if setting.kind == "int":
+        if setting.maximum is not None:
+            return f"a whole number from {setting.minimum} to {setting.maximum}"
         return f"a whole number of at least {setting.minimum}"
     if setting.kind == "choice":
         return "one of " + ", ".join(setting.choices)

@@ -45,6 +45,8 @@ def build_policy() -> Policy:
         trusted_proxies=_networks("LLM_CALLER_TRUSTED_PROXIES", env["LLM_CALLER_TRUSTED_PROXIES"]),
         loopback_only=",".join(networks) == LOOPBACK_NETWORKS,
         digest_key=DigestKey(settings.ENCRYPTION_KEYS[0]),
+        capture_keys=KeyRing(settings.ENCRYPTION_KEYS),
+        capture_max_bytes=env["LLM_CALLER_CAPTURE_MAX_BYTES"],
     )
 
 

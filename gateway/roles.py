@@ -29,6 +29,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "auditors": (
         "telemetry.view_*",
         "telemetry.find_text",
+        "telemetry.open_content",
         "gateway.view_configversion",
         "gateway.view_configchange",
     ),

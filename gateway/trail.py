@@ -7,6 +7,7 @@ import msgspec
 
 from clients.limits import Reservation
 from clients.types import Caller, RateLimit
+from gateway import capture
 from gateway.asked import Asked, Digests, digests_of
 from gateway.decided import ConcurrencyState, Decided, rate_state, routing_of
 from gateway.errors import Problem, problem_for
@@ -15,7 +16,8 @@ from gateway.sanitise import Sanitised
 from providers.attempt import Run
 from providers.decision import Choice
 from providers.routing import Plan
-from providers.types import UNREPORTED, FinishReason, Target, Usage
+from providers.types import UNREPORTED, FinishReason, Target, ToolCall, Usage
+from telemetry.captured import SealedContent
 from telemetry.journal import JournalError
 from telemetry.logs import describe
 from telemetry.types import CallRecord, Intent
@@ -38,11 +40,12 @@ CLIENT_ERRORS = frozenset({"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_
 class Trail:
     """Made at accept. `started`: monotonic seconds; `started_at`: epoch seconds; `peer`: the caller's address.
 
-    `answer`: the text that the client was sent, as far as it was sent.
+    `answer`, `answer_calls`: the text and tool calls that the client was sent, as far as they were sent.
     """
 
     __slots__ = (
         "answer",
+        "answer_calls",
         "asked",
         "bytes_in",
         "call_id",
@@ -109,6 +112,7 @@ class Trail:
         self.asked: Asked | None = None
         self.digests = Digests()
         self.answer = ""
+        self.answer_calls: tuple[ToolCall, ...] = ()
         self.closed = False
         self.outcome = ""
         self.refusal: Problem | None = None
@@ -123,6 +127,9 @@ class Trail:
 
     def note_asked(self, asked: Asked) -> None:
         self.asked, self.digests = asked, digests_of(asked, self.runtime.policy.digest_key)
+
+    def note_answer(self, text: str = "", calls: tuple[ToolCall, ...] = ()) -> None:
+        self.answer, self.answer_calls = text, calls
 
     def answered(self, plan: Plan, target: Target) -> None:
         self.target = target
@@ -204,12 +211,32 @@ class Trail:
         )
         self._log(outcome, problem, duration)
         try:
+            self._keep_content(outcome)
             self.gateway.journal.outcome(self._record(outcome, status, problem, round(duration), bytes_out))
         except JournalError:
             # Whoever asks how things are is told, above all when they are bad; the lost row is counted.
             self.gateway.metrics.count("journal_failures")
             if self.method != "getHealth":
                 raise
+
+    def _keep_content(self, outcome: str) -> None:
+        """Sealed before it reaches the journal; only of clients whose setting says so. Raises `JournalError`."""
+        assert self.caller is not None, "only identified calls are recorded"
+        client, policy = self.caller.client, self.runtime.policy
+        if self.asked is None or not capture.is_wanted(client, outcome):
+            return
+        content = capture.content_of(self.asked, self.answer, self.answer_calls, policy.capture_max_bytes)
+        now = time.time()
+        self.gateway.journal.content(
+            SealedContent(
+                call_id=self.call_id,
+                tool_id=client.tool_id,
+                key_id=policy.capture_keys.newest_id,
+                sealed=capture.seal(content, self.call_id, policy.capture_keys),
+                stored_at=now,
+                expires_at=now + client.capture_days * capture.DAY_S,
+            )
+        )
 
     def _record(
         self, outcome: str, status: int, problem: Problem | None, duration_ms: int, bytes_out: int

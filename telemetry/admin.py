@@ -7,14 +7,15 @@ A list that counts all rows, or searches inside texts, reads the whole table. So
 import uuid
 from datetime import timedelta
 from functools import cached_property
+from typing import Any
 
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from telemetry.models import CallRollup, FailedAuthentication, RequestLog
+from telemetry.models import CallRollup, CapturedContent, ContentAccess, FailedAuthentication, RequestLog
 
 COUNTED = 5_000
 OUTCOMES = (
@@ -41,6 +42,14 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     list_per_page = 50
+    title = ""
+    """Above the list; "" is Django's own."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        title = {"title": self.title} if self.title else {}
+        return super().changelist_view(request, title | (extra_context or {}))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -169,6 +178,7 @@ class PeriodFilter(admin.SimpleListFilter):
 
 @admin.register(FailedAuthentication)
 class FailedAuthenticationAdmin(ReadOnlyAdmin):
+    title = "Failed authentication"
     list_display = ("started_at", "address", "kind", "route", "count", "first_seen", "last_seen")
     list_filter = (PeriodFilter, "kind")
     fields = readonly_fields = list_display
@@ -181,3 +191,44 @@ class FailedAuthenticationAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[FailedAuthentication], bool]:
         term = search_term.strip()
         return (queryset.filter(address=term) if term else queryset), False
+
+
+@admin.register(CapturedContent)
+class CapturedContentAdmin(ReadOnlyAdmin):
+    """Which calls have content. The content itself is opened on a page of its own, and for a reason."""
+
+    title = "Kept content"
+    list_display = ("stored_at", "tool_id", "call_id", "expires_at", "size", "key_id")
+    fields = readonly_fields = list_display
+    search_fields = ("call_id", "tool_id")
+    search_help_text = "A call id or a client, the whole of it."
+    sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CapturedContent]:
+        return super().get_queryset(request).defer("ciphertext")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[CapturedContent], search_term: str
+    ) -> tuple[QuerySet[CapturedContent], bool]:
+        term = search_term.strip()
+        if call_id := _call_id(term):
+            return queryset.filter(call_id=call_id), False
+        return (queryset.filter(tool_id=term) if term else queryset), False
+
+
+@admin.register(ContentAccess)
+class ContentAccessAdmin(ReadOnlyAdmin):
+    title = "Opened content"
+    list_display = ("created_at", "who", "call_id", "reason")
+    fields = readonly_fields = list_display
+    search_fields = ("call_id", "who")
+    search_help_text = "A call id or a name, the whole of it."
+    sortable_by = ()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ContentAccess], search_term: str
+    ) -> tuple[QuerySet[ContentAccess], bool]:
+        term = search_term.strip()
+        if call_id := _call_id(term):
+            return queryset.filter(call_id=call_id), False
+        return (queryset.filter(who=term) if term else queryset), False

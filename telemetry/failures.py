@@ -57,7 +57,7 @@ class _Counted:
         self.route, self.count, self.first_at, self.last_at = route, 0, now, now
 
 
-class FailedAuthentication:
+class FailureTally:
     """The counts of one process. The event loop is its only user."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 One process owns a sequence of segment files `OWNER-NNNNNN.spool`, held alive by a lock on `OWNER.lock`;
 the kernel gives the lock back when the process dies, however it dies. A line is
 
-    CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication) SPACE JSON LF
+    CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication | C sealed content) SPACE JSON LF
 
 A line that was not written whole fails its checksum and is passed over, never guessed at. What `append`
 has returned from is in the kernel's hands: it survives the death of the process, though not a power cut.
@@ -18,17 +18,19 @@ from pathlib import Path
 
 import msgspec
 
+from telemetry.captured import SealedContent
 from telemetry.failures import FailureCounts
 from telemetry.types import CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 _CHECK_EVERY_S = 1.0
 _encode = msgspec.json.Encoder().encode
-Entry = Intent | CallRecord | FailureCounts
+Entry = Intent | CallRecord | FailureCounts | SealedContent
 _DECODERS: dict[bytes, Callable[[bytes], Entry]] = {
     b"I": msgspec.json.Decoder(Intent).decode,
     b"O": msgspec.json.Decoder(CallRecord).decode,
     b"F": msgspec.json.Decoder(FailureCounts).decode,
+    b"C": msgspec.json.Decoder(SealedContent).decode,
 }
 
 
@@ -63,6 +65,10 @@ class Journal:
     def failed_authentication(self, counts: FailureCounts) -> None:
         """Raises `JournalError` when it could not be written."""
         self._append(b"F", _encode(counts))
+
+    def content(self, content: SealedContent) -> None:
+        """Raises `JournalError` when it could not be written."""
+        self._append(b"C", _encode(content))
 
     def close(self) -> None:
         for fd in (self._fd, self._lock_fd):

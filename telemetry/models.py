@@ -1,6 +1,9 @@
 """The record: one row per authenticated call (contract §7). Written by `writer.py`, changed by nobody."""
 
+from typing import Any, NoReturn
+
 from django.db import models
+from django.utils import timezone
 
 from telemetry.failures import KINDS
 
@@ -59,6 +62,12 @@ class RequestLog(models.Model):
     def digested(self) -> list[str]:
         """Of what there are digests."""
         return [name for name in ("request", "prompt", "answer") if getattr(self, f"{name}_digest")]
+
+    @property
+    def captured(self) -> "CapturedContent | None":
+        """What of it is kept, without the content."""
+        kept = CapturedContent.objects.defer("ciphertext")
+        return kept.filter(call_id=self.call_id, expires_at__gt=timezone.now()).first()
 
 
 class CallRollup(models.Model):
@@ -123,3 +132,63 @@ class FailedAuthentication(models.Model):
 
     def __str__(self) -> str:
         return f"{self.address}, {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class CapturedContent(models.Model):
+    """What was asked and answered in one call, sealed. Only where the client's setting says so, and for its days."""
+
+    call_id = models.UUIDField(unique=True)
+    tool_id = models.CharField("client", max_length=200)
+    key_id = models.CharField("encryption key", max_length=16)
+    ciphertext = models.BinaryField(editable=False)
+    size = models.PositiveIntegerField("bytes")
+    stored_at = models.DateTimeField("call ended at")
+    expires_at = models.DateTimeField("kept until", db_index=True)
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "kept content"
+        verbose_name_plural = "kept content"
+        default_permissions = ("view",)
+        permissions = [("open_content", "Can open kept content, giving a reason")]
+
+    def __str__(self) -> str:
+        return str(self.call_id)
+
+
+class AppendOnly(models.QuerySet):
+    """Rows are added. What was added, stays."""
+
+    def update(self, **columns: Any) -> NoReturn:
+        raise TypeError("These rows are never changed")
+
+    def delete(self) -> NoReturn:
+        raise TypeError("These rows are never deleted")
+
+
+class ContentAccess(models.Model):
+    """Who opened the content of a call, when and why. Written before it is shown; outlives what it tells of."""
+
+    created_at = models.DateTimeField("when", auto_now_add=True, db_index=True)
+    who = models.CharField(max_length=150)
+    call_id = models.UUIDField(db_index=True)
+    reason = models.CharField(max_length=500)
+
+    objects = AppendOnly.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "opening of content"
+        verbose_name_plural = "openings of content"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.who}, {self.created_at:%Y-%m-%d %H:%M}"
+
+    def save(self, *args: Any, **more: Any) -> None:
+        if self.pk is not None:
+            raise TypeError("These rows are never changed")
+        super().save(*args, **more)
+
+    def delete(self, *args: Any, **more: Any) -> NoReturn:
+        raise TypeError("These rows are never deleted")

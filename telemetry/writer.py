@@ -94,7 +94,7 @@ class Writer:
             if offset == segment.offset:
                 return stored
             outcomes = [entry for entry in entries if isinstance(entry, CallRecord)]
-            beside.store(entries)
+            beside.store(entries, self._set_aside)
             stored += self._store(outcomes)
             segment.offset = offset
             for entry in entries:

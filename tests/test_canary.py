@@ -110,6 +110,7 @@ def gateway(tmp_path: Path, fake: FakeProvider) -> Iterator[RunningGateway]:
     own.mkdir()
     (own / "key.txt").write_text(SECRETS["the key in a file"])
     bob = {"toolId": "bob", "token": SECRETS["a token in a file"], "allowedMethods": ALL_METHODS}
+    bob |= {"capture": "all", "captureDays": 2}
     (own / "registry.json").write_text(json.dumps({"clients": [bob]}))
     providers = {
         VARIABLE: provider_entry(fake.url, apiKey={"env": "CANARY_KEY"}),
@@ -163,6 +164,9 @@ def test_secrets_and_prompts_appear_nowhere_they_should_not(
     change_in_the_admin(gateway)
     play(gateway)
     were_really_used(gateway, fake)
+    open_kept_content(gateway)
+    for n, page in enumerate(ask_whether_sent(gateway)):
+        search.look(f"page of a question {n}", page)
     for n, page in enumerate(plan_from_uploads(gateway)):
         search.look(f"page of an upload {n}", page)
     for path, page in crawl(gateway):
@@ -347,6 +351,31 @@ def play(gateway: RunningGateway) -> None:
             body = chat_body(TEXTS["played"], provider=STORED, model=model)
             played = {"ticket": ticket.json()["ticket"], "toolId": "bob", "method": method, "body": body}
             assert gateway.client.post("/admin/playground/call", json=played).status_code == 200
+
+
+def open_kept_content(gateway: RunningGateway) -> None:
+    """Everything that was asked and answered is there for who opens it: the one page where it may be read."""
+    code = "from telemetry.models import CapturedContent as C; print(*C.objects.values_list('call_id', flat=True))"
+    wanted = {TEXTS[name] for name in ("prompt", "system", "stream", "embed", "failing", "answer", "played")}
+    opened = 0
+    for call_id in gateway.manage("shell", "-v", "0", "-c", code).stdout.split():
+        path = f"/admin/telemetry/content/{call_id}/"
+        fields = Links(gateway.client.get(path).text).fields | {"reason": "the test of the canaries"}
+        page = gateway.client.post(path, data=fields, headers=own_origin(gateway)).text
+        opened += 1
+        wanted = {text for text in wanted if html.escape(text) not in page}
+        if not wanted:
+            break
+    assert not wanted, f"{len(wanted)} texts in none of {opened} opened calls"
+
+
+def ask_whether_sent(gateway: RunningGateway) -> Iterator[str]:
+    path = "/admin/telemetry/requestlog/sent-text/"
+    for text, found in ((TEXTS["prompt"], True), (TEXTS["answer"], True), (TEXTS["invalid"], False)):
+        fields = Links(gateway.client.get(path).text).fields | {"text": text}
+        page = gateway.client.post(path, data=fields, headers=own_origin(gateway)).text
+        assert ("<strong>Yes.</strong>" in page) == found, "the question is answered"
+        yield page
 
 
 def plan_from_uploads(gateway: RunningGateway) -> list[bytes]:

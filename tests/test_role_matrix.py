@@ -24,7 +24,7 @@ from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
 from gateway.console.pages import PAGES
 from gateway.models import ConfigChange, ConfigFile, ConfigVersion, StaffSecondFactor
 from providers.models import FileHeader, ModelAlias, Provider, ProviderCapability, ProviderModel
-from telemetry.models import CallRollup, FailedAuthentication, RequestLog
+from telemetry.models import CallRollup, CapturedContent, ContentAccess, FailedAuthentication, RequestLog
 
 pytestmark = pytest.mark.django_db
 ROLES = ("nobody", "viewers", "auditors", "operators", "superuser")
@@ -84,6 +84,20 @@ def one_row_of_everything() -> None:
     Group.objects.get_or_create(pk=1, defaults={"name": "some"})
     now = timezone.now()
     CallRollup.objects.create(pk=1, period="day", dimension="all", start=now)
+    CapturedContent.objects.create(
+        pk=1,
+        call_id=uuid.uuid4(),
+        tool_id="bob",
+        key_id="k",
+        ciphertext=b"x",
+        size=1,
+        stored_at=now,
+        expires_at=now,
+    )
+    if not ContentAccess.objects.exists():
+        ContentAccess.objects.bulk_create(
+            [ContentAccess(pk=1, who="olga", call_id=uuid.uuid4(), reason="a test")]
+        )
     FailedAuthentication.objects.create(
         pk=1, started_at=now, address="::1", kind="missing", route="/health", first_seen=now, last_seen=now
     )

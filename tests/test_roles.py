@@ -35,7 +35,8 @@ def test_operators_change_configuration_and_only_look_at_the_record() -> None:
 
 
 def test_auditors_read_the_record_and_what_was_changed() -> None:
-    besides = {"gateway.view_configversion", "gateway.view_configchange", "telemetry.find_text"}
+    besides = {"gateway.view_configversion", "gateway.view_configchange"}
+    besides |= {"telemetry.find_text", "telemetry.open_content"}
     assert permissions_of("auditors") == of_apps("telemetry", verb="view_") | besides
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from django.http import HttpRequest, HttpResponse
 
 from gateway.console.configuration import configuration, download, export
+from gateway.console.content import content
 from gateway.console.explain import explain
 from gateway.console.plan import plan, start
 from gateway.console.playground import playground, ticket
@@ -42,5 +43,6 @@ PAGES: tuple[Page, ...] = (
     Page("configuration/plan/<str:plan_id>/", "configuration_plan", "", _CHANGE, plan),
     Page("tables/", "tables", "All tables", "", tables),
     Page("telemetry/requestlog/sent-text/", "sent_text", "", "telemetry.find_text", sent_text),
+    Page("telemetry/content/<uuid:call_id>/", "call_content", "", "telemetry.open_content", content),
     Page("clients/client/<int:pk>/explain/", "client_explain", "", "clients.view_client", explain),
 )

@@ -179,11 +179,7 @@ class StreamedAnswer:
 
     async def _complete(self) -> None:
         """The whole message and the end; the outcome is on record before they are sent."""
-        trail, assembly = self._trail, self._assembly
-        calls = tuple(
-            ToolCall(id=identity, name=name, arguments=arguments)
-            for identity, name, arguments in assembly.tool_calls()
-        )
+        trail, assembly, calls = self._trail, self._assembly, self._tool_calls()
         finish = pipeline.finish_of(trail.finish_reason, bool(calls))
         payload = native.Completion(
             message=native.encode_message(assembly.content, calls),
@@ -194,6 +190,12 @@ class StreamedAnswer:
         self._close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
         self._stop_beating()
         await self._send(tail + self._end_of_stream(), more=False)
+
+    def _tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(
+            ToolCall(id=identity, name=name, arguments=arguments)
+            for identity, name, arguments in self._assembly.tool_calls()
+        )
 
     def _end_of_stream(self) -> bytes:
         """What closes a stream whose outcome is on record."""
@@ -217,7 +219,7 @@ class StreamedAnswer:
         self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
     ) -> None:
         """On record with the text that was sent, also of a stream that was cut. Raises `JournalError`."""
-        self._trail.answer = self._assembly.content
+        self._trail.note_answer(self._assembly.content, self._tool_calls())
         self._trail.close(status=status, bytes_out=bytes_out, problem=problem, outcome=outcome)
 
     async def _end(self, problem: Problem, outcome: str = "") -> None:

@@ -89,7 +89,8 @@ class GatewayView(APIView):
                 raise self._not_allowed()
             content = encode_json(await handler(wrapped, trail))
         except Exception as error:  # the outermost edge of a call
-            problem, trail.answer = trail.problem(error), ""
+            trail.note_answer()  # nothing of one is sent
+            problem = trail.problem(error)
             content = problem_body(problem, trail.call_id)
         return self._finish(trail, content, problem)
 

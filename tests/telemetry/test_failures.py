@@ -10,7 +10,7 @@ from django.db.models import Sum
 from recorded import call, segments, serve, writer
 
 from telemetry import beside
-from telemetry.failures import COUNTS_A_LINE, MAX_ADDRESSES, OTHERS, FailedAuthentication, FailureCounts
+from telemetry.failures import COUNTS_A_LINE, MAX_ADDRESSES, OTHERS, FailureCounts, FailureTally
 from telemetry.journal import Journal, JournalError
 from telemetry.models import FailedAuthentication as Row
 from telemetry.models import RequestLog
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 MINUTE = 1_700_000_040
 
 
-def note(failed: FailedAuthentication, n: int, address: str = "10.0.0.1", kind: str = "unknown") -> None:
+def note(failed: FailureTally, n: int, address: str = "10.0.0.1", kind: str = "unknown") -> None:
     for _ in range(n):
         failed.note(address=address, kind=kind, route="/mcp/chat", now=MINUTE + 5.0)
 
@@ -37,7 +37,7 @@ def test_ten_thousand_failures_from_a_thousand_addresses_are_few_rows_with_the_e
 ) -> None:
     draw, failed, journal, moving = (
         random.Random(4),
-        FailedAuthentication(),
+        FailureTally(),
         Journal(tmp_path),
         writer(tmp_path),
     )
@@ -66,7 +66,7 @@ def test_ten_thousand_failures_from_a_thousand_addresses_are_few_rows_with_the_e
 
 
 def test_a_row_is_one_address_minute_and_kind_with_its_first_and_last_moment(tmp_path: Path) -> None:
-    failed, journal = FailedAuthentication(), Journal(tmp_path)
+    failed, journal = FailureTally(), Journal(tmp_path)
     for at, route in ((5.0, "/mcp/chat"), (59.5, "/mcp/chat"), (61.0, "/mcp/embed"), (62.0, "/health")):
         failed.note(address="::1", kind="missing", route=route, now=MINUTE + at)
     failed.flush(journal.failed_authentication)
@@ -85,7 +85,7 @@ def test_a_row_is_one_address_minute_and_kind_with_its_first_and_last_moment(tmp
 
 
 def test_lines_that_are_read_twice_count_once(tmp_path: Path) -> None:
-    failed, journal = FailedAuthentication(), Journal(tmp_path)
+    failed, journal = FailureTally(), Journal(tmp_path)
     for _ in range(3):
         note(failed, 2)
         failed.flush(journal.failed_authentication)
@@ -101,7 +101,7 @@ def test_lines_that_are_read_twice_count_once(tmp_path: Path) -> None:
 
 def test_counts_of_several_processes_are_added(tmp_path: Path) -> None:
     for n in (1, 2, 3):
-        failed, journal = FailedAuthentication(), Journal(tmp_path / str(n))
+        failed, journal = FailureTally(), Journal(tmp_path / str(n))
         note(failed, n)
         note(failed, 1, kind="expired")
         failed.flush(journal.failed_authentication)
@@ -111,7 +111,7 @@ def test_counts_of_several_processes_are_added(tmp_path: Path) -> None:
 
 
 def test_what_the_journal_did_not_take_is_told_the_next_time(tmp_path: Path) -> None:
-    failed, journal = FailedAuthentication(), Journal(tmp_path)
+    failed, journal = FailureTally(), Journal(tmp_path)
     for n in range(COUNTS_A_LINE + 9):
         note(failed, 1, address=f"10.0.0.{n}")
 
@@ -129,7 +129,7 @@ def test_what_the_journal_did_not_take_is_told_the_next_time(tmp_path: Path) -> 
 
 
 def test_a_clock_that_is_set_back_loses_no_count(tmp_path: Path) -> None:
-    failed, journal = FailedAuthentication(), Journal(tmp_path)
+    failed, journal = FailureTally(), Journal(tmp_path)
     for at in (0, 60, 5, 61):
         failed.note(address="::1", kind="missing", route="/health", now=MINUTE + at)
         failed.flush(journal.failed_authentication)
