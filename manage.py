@@ -4,15 +4,22 @@
 import os
 import sys
 
+DJANGOS_OWN = ("createsuperuser", "changepassword", "shell")
+"""Commands of Django's that change what the change log tells."""
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
+    from gateway.attribution import attributed
     from gateway.environment import SettingsError
 
     try:
         from django.core.management import execute_from_command_line
 
-        execute_from_command_line(sys.argv)
+        # Ours say for themselves who changes what.
+        named = next((name for name in DJANGOS_OWN if name in sys.argv[1:2]), "")
+        with attributed(named, ""):
+            execute_from_command_line(sys.argv)
     except SettingsError as error:
         print(f"llm-caller: {error}", file=sys.stderr)
         sys.exit(2)

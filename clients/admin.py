@@ -14,6 +14,7 @@ from clients.expiry import state_of
 from clients.forms import ClientForm
 from clients.grants import set_methods
 from clients.grid import grid_page
+from clients.header_form import RegistryHeaderForm
 from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
 from clients.suggestions import provider_names
 
@@ -37,6 +38,7 @@ class ReadOnly(admin.ModelAdmin):
 
 @admin.register(Client)
 class ClientAdmin(admin.ModelAdmin):
+    empty_says = "No client yet. A client is a tool that may call the gateway; it calls with a token that you issue for it."
     form = ClientForm
     list_display = ("tool_id", "enabled", "methods", "limits", "tokens", "last_used")
     list_filter = ("enabled", "permissions__method", TokensFilter)
@@ -142,6 +144,8 @@ def _route(owner: admin.ModelAdmin, pattern: str, page: Any, name: str) -> URLPa
 class ClientTokenAdmin(ReadOnly):
     """Never deleted, only revoked: a token's id names past calls."""
 
+    empty_says = "No token yet. Tokens are issued on a client's page."
+    empty_link = ("Clients", "admin:clients_client_changelist")
     list_display = ("token_id", "client", "state", "created_at", "expires_at", "last_used_at")
     list_filter = ("revoked_at", "expires_at")
     list_select_related = ("client",)
@@ -170,6 +174,10 @@ class ClientTokenAdmin(ReadOnly):
 class MethodPermissionAdmin(ReadOnly):
     """Changed on the client's page and in the grid."""
 
+    empty_says = (
+        "No client may call anything yet. Methods are ticked on a client's page, or for all clients at once."
+    )
+    empty_link = ("Who may call what", "admin:clients_client_permissions")
     list_display = ("client", "method")
     list_filter = ("method",)
     list_select_related = ("client",)
@@ -178,6 +186,8 @@ class MethodPermissionAdmin(ReadOnly):
 
 @admin.register(RegistryHeader)
 class RegistryHeaderAdmin(admin.ModelAdmin):
+    form = RegistryHeaderForm
+    empty_says = "client-registry.json has neither a description nor a schema. It needs none."
     list_display = ("description", "schema")
     search_fields = ("description",)
 

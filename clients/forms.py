@@ -4,19 +4,35 @@ import json
 import re
 from typing import Any
 
+import msgspec
 from django import forms
 from django.utils.html import escape
 
+from clients.import_rules import refuse
+from clients.loader import entry_of
 from clients.models import METHOD_CHOICES, Client
 from clients.suggestions import provider_names
+from clients.texts import unless_untouched
 from clients.types import MOST_CAPTURE_DAYS
 
-LARGEST = 2_147_483_647
 SHOWN_NAMES = 30
-LONGEST_NAME = 500
 LISTS = {"allowed_networks", "allowed_providers", "allowed_models"}
 KEPT_WHEN_ABSENT = {"capture", "capture_days"}
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+PLACES = {
+    "/clients/0/toolId": "tool_id",
+    "/clients/0/allowedMethods": "methods",
+    "/clients/0/allowedNetworks": "allowed_networks",
+    "/clients/0/allowedProviders": "allowed_providers",
+    "/clients/0/allowedModels": "allowed_models",
+    "/clients/0/rateLimit/maxRequests": "max_requests",
+    "/clients/0/rateLimit/intervalMs": "interval_ms",
+    "/clients/0/maxConcurrency": "max_concurrency",
+    "/clients/0/capture": "capture",
+    "/clients/0/captureDays": "capture_days",
+    "/clients/0/notes": "notes",
+}
+"""JSON pointer → the field that says it."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 NOTHING = "(none)"
@@ -41,7 +57,7 @@ class LinesField(forms.Field):
     def to_python(self, value: Any) -> list[str] | None:
         if value in (None, ""):
             return None
-        lines = [line.strip() for line in str(value).splitlines()]
+        lines = [line.strip() for line in _LINE_END.split(str(value))]
         if lines == [self.nothing]:
             return []
         return [line for line in lines if line] or None
@@ -49,11 +65,6 @@ class LinesField(forms.Field):
     def unless_untouched(self, value: list[str] | None, before: list[str] | None) -> list[str] | None:
         """`before` itself, when the lines are those that it was shown as."""
         return before if value == self.to_python(self.prepare_value(before)) else value
-
-    def validate(self, value: Any) -> None:
-        super().validate(value)
-        if any(len(line) > LONGEST_NAME or "\x00" in line for line in value or ()):
-            raise forms.ValidationError(f"A line has at most {LONGEST_NAME} characters.")
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return json.dumps(initial) != json.dumps(self.to_python(data))
@@ -93,7 +104,12 @@ class ClientForm(forms.ModelForm):
             "allowed_models",
         )
         labels = {"max_requests": "Calls per interval", "interval_ms": "Interval (ms)"}
-        help_texts = {"max_requests": "Both empty: the environment's default."}
+        help_texts = {
+            "tool_id": "Name the tool. Records and limits show it; the tool's requests should name it as callerTool.",
+            "max_requests": "How many calls it may make in any interval. Both empty: the environment's default.",
+            "interval_ms": "For example 1000 for a second, 60000 for a minute.",
+            "notes": "For the people who come after you. They are written to the file and sent to nobody.",
+        }
         widgets = {"notes": forms.Textarea(attrs={"rows": 3, "cols": 40})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -109,17 +125,10 @@ class ClientForm(forms.ModelForm):
 
     def clean_tool_id(self) -> str:
         tool_id: str = self.cleaned_data["tool_id"]
-        if tool_id == self.instance.tool_id.strip():
-            return self.instance.tool_id
-        if _CONTROLS.search(tool_id):
-            raise forms.ValidationError("No tabs, line ends or other control characters.")
-        return tool_id
+        return self.instance.tool_id if tool_id == self.instance.tool_id.strip() else tool_id
 
     def clean_notes(self) -> str | None:
-        """What a text area makes of line ends and blanks is no change."""
-        notes: str = (self.cleaned_data["notes"] or "").replace("\r\n", "\n")
-        before: str | None = self.instance.notes
-        return before if notes == (before or "").replace("\r\n", "\n").strip() else notes or None
+        return unless_untouched(self.cleaned_data["notes"], self.instance.notes)
 
     def clean_capture(self) -> str:
         return self.cleaned_data["capture"] or self.instance.capture
@@ -136,13 +145,14 @@ class ClientForm(forms.ModelForm):
         data: dict[str, Any] = super().clean() or {}
         if (data.get("max_requests") is None) != (data.get("interval_ms") is None):
             self.add_error("interval_ms", "A limit has both a number of requests and an interval.")
-        for name in ("max_requests", "interval_ms", "max_concurrency"):
-            value = data.get(name)
-            if value is not None and not 1 <= value <= LARGEST:
-                self.add_error(name, f"1 to {LARGEST:,}, or empty.")
         for name in LISTS & data.keys():
             data[name] = self.fields[name].unless_untouched(data[name], getattr(self.instance, name))
         return data
+
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        entry = entry_of(self.instance, self.cleaned_data.get("methods", ()), ())
+        refuse(self, {"clients": [msgspec.to_builtins(entry)]}, PLACES)
 
 
 def _providers_help() -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from django.db.models import Exists, Max, Min, OuterRef, Q
+from django.db.models import Exists, Max, OuterRef, Q
 from django.utils import timezone
 
 from clients.directory import Directory
@@ -243,13 +243,18 @@ def dump() -> dict[str, Any]:
     document = RegistryDocument(
         schema=header.schema,
         description=header.description,
-        clients=[msgspec.to_builtins(_entry(row)) for row in rows],
+        clients=[msgspec.to_builtins(_stored_entry(row)) for row in rows],
     )
     dumped: dict[str, Any] = msgspec.to_builtins(document)
     return dumped
 
 
-def _entry(row: Client) -> ClientEntry:
+def _stored_entry(row: Client) -> ClientEntry:
+    return entry_of(row, [permission.method for permission in row.permissions.all()], row.tokens.all())
+
+
+def entry_of(row: Client, methods: Iterable[str], tokens: Iterable[ClientToken]) -> ClientEntry:
+    """As an export writes it; of a row that may not be stored yet."""
     limit = None
     if row.max_requests is not None and row.interval_ms is not None:
         limit = RateLimitEntry(max_requests=row.max_requests, interval_ms=row.interval_ms)
@@ -262,9 +267,9 @@ def _entry(row: Client) -> ClientEntry:
                 expires_at=utc(token.expires_at),
                 revoked_at=utc(token.revoked_at),
             )
-            for token in row.tokens.all()
+            for token in tokens
         ),
-        allowed_methods=tuple(permission.method for permission in row.permissions.all()),
+        allowed_methods=tuple(methods),
         enabled=row.enabled,
         allowed_networks=_as_tuple(row.allowed_networks),
         allowed_providers=_as_tuple(row.allowed_providers),
@@ -301,18 +306,21 @@ def expiring_tokens(until: datetime) -> list[TokenNote]:
     ]
 
 
-class ClientNote(NamedTuple):
+class GrantNote(NamedTuple):
+    """That a client may call a method. `grant`, `client`: the primary keys."""
+
+    grant: int
     client: int
     tool_id: str
+    method: str
 
 
-def unused_clients(now: datetime, since: datetime) -> list[ClientNote]:
-    """Clients with grants and a good token older than `since`, none of whose tokens was used since. One query."""
-    good = Q(tokens__revoked_at=None) & (Q(tokens__expires_at=None) | Q(tokens__expires_at__gt=now))
-    tokens = Client.objects.filter(enabled=True).annotate(
-        first=Min("tokens__created_at", filter=good), used=Max("tokens__last_used_at")
+def usable_grants(now: datetime, since: datetime) -> list[GrantNote]:
+    """What enabled clients may call that have had a good token since before `since`. One query."""
+    good = Q(expires_at=None) | Q(expires_at__gt=now)
+    tokens = ClientToken.objects.filter(
+        good, client=OuterRef("client"), revoked_at=None, created_at__lt=since
     )
-    idle = tokens.filter(Q(used=None) | Q(used__lt=since), first__lt=since)
-    granted = Exists(MethodPermission.objects.filter(client=OuterRef("pk")))
-    rows = idle.filter(granted).order_by("position", "pk")
-    return [ClientNote(*row) for row in rows.values_list("pk", "tool_id")]
+    rows = MethodPermission.objects.filter(Exists(tokens), client__enabled=True)
+    ordered = rows.order_by("client__position", "client", "position", "pk")
+    return [GrantNote(*row) for row in ordered.values_list("pk", "client", "client__tool_id", "method")]

@@ -1,21 +1,21 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, path
 
 from gateway import (
     staff_accounts,  # noqa: F401 - importing puts our form of users in the place of Django's
-    versions,
+    summary,
 )
 from gateway.console import change_log
 from gateway.console.change_log import TableFilter
 from gateway.console.configuration import MAY_CHANGE, MAY_SEE, require, shown
 from gateway.console.plan import propose
-from gateway.difference import Change
 from gateway.models import ConfigChange, ConfigFile, ConfigVersion, StaffSecondFactor
+from gateway.naming import table_name
 from gateway.reading import Content
 from gateway.rendering import pack, render_all, unpack
 
@@ -33,22 +33,20 @@ class KeptByTheProduct(admin.ModelAdmin):
 
 @admin.register(ConfigVersion)
 class ConfigVersionAdmin(KeptByTheProduct):
+    empty_says = (
+        "No version yet. Each change of providers or clients makes one, and leads back to what was before."
+    )
+    empty_link = ("Configuration", "admin:configuration")
     list_display = ("version", "created_at", "author", "reason", "entries_changed")
     list_filter = ("author",)
     search_fields = ("author", "reason")
     date_hierarchy = "created_at"
-    # Each row's difference is computed when it is looked at.
-    list_per_page = 10
+    list_per_page = 25
     fields = ("created_at", "author", "reason")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ConfigVersion]:
-        later = ConfigVersion.objects.filter(pk__gt=OuterRef("pk")).order_by("pk")
-        # What the next version found is what this one left behind.
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(next_pk=Subquery(later.values("pk")[:1]), left=Subquery(later.values("before")[:1]))
-        )
+        """Both files of each would be many megabytes for a list; the page of one fetches them."""
+        return super().get_queryset(request).defer("before")
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         view = self.admin_site.admin_view(self.roll_back)
@@ -61,26 +59,12 @@ class ConfigVersionAdmin(KeptByTheProduct):
     def version(self, version: ConfigVersion) -> int:
         return version.pk
 
-    @admin.display(description="Entries changed")
-    def entries_changed(self, version: ConfigVersion) -> int | None:
-        found = self._changes(version)
-        return None if found is None else sum(map(len, found.values()))
-
-    def _changes(self, version: ConfigVersion) -> dict[str, tuple[Change, ...]] | None:
-        return versions.changes_of(version.before, self._left(version))
-
-    def _left(self, version: Any) -> bytes | None:
-        """Both files as the version left them, packed; None where the version after it kept nothing."""
-        if version.next_pk is None:
-            return pack(render_all())
-        return bytes(version.left) if version.left else None
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().changelist_view(
-            request, {"title": "History of the configuration"} | (extra_context or {})
-        )
+    @admin.display(description="Entries")
+    def entries_changed(self, version: ConfigVersion) -> str:
+        if version.added is None:
+            return "not counted"
+        counts = ((version.added, "added"), (version.changed, "changed"), (version.removed, "removed"))
+        return ", ".join(f"{count} {action}" for count, action in counts if count) or "none"
 
     def change_view(
         self,
@@ -95,13 +79,15 @@ class ConfigVersionAdmin(KeptByTheProduct):
             "may_change": request.user.has_perms(MAY_CHANGE),
         }
         if version is not None and self.has_view_permission(request, version):
-            found = self._changes(version)
+            is_newest, left = _left(version)
+            found = summary.changes_of(version.before, left)
             context |= {
                 "kept": found is not None,
                 "difference": shown(found or {}),
-                "is_newest": version.next_pk is None,
-                "may_roll_back": version.next_pk is not None and bool(version.left),
+                "is_newest": is_newest,
+                "may_roll_back": not is_newest and left is not None,
             }
+            context |= change_log.part_of(version, request)
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -112,7 +98,7 @@ class ConfigVersionAdmin(KeptByTheProduct):
         version = self.get_object(request, object_id)
         if version is None:
             raise Http404
-        left = self._left(version)
+        _, left = _left(version)
         if left is None:
             messages.error(request, f"What the files said at version {version.pk} was not kept.")
             return redirect("admin:gateway_configversion_change", version.pk)
@@ -123,14 +109,26 @@ class ConfigVersionAdmin(KeptByTheProduct):
         return propose(request, contents, merge=False, reason=f"roll back to version {version.pk}")
 
 
+def _left(version: ConfigVersion) -> tuple[bool, bytes | None]:
+    """Whether it is the newest, and both files as it left them, packed; None where the next one kept nothing."""
+    later = ConfigVersion.objects.filter(pk__gt=version.pk).order_by("pk").first()
+    if later is None:
+        return True, pack(render_all())
+    return False, bytes(later.before) if later.before else None
+
+
 @admin.register(ConfigFile)
 class ConfigFileAdmin(KeptByTheProduct):
+    empty_says = "No file has been imported or exported yet."
+    empty_link = ("Configuration", "admin:configuration")
     list_display = ("name", "synced_at")
     search_fields = ("name",)
 
 
 @admin.register(ConfigChange)
 class ConfigChangeAdmin(KeptByTheProduct):
+    empty_says = "Nothing has been changed yet. Who changes what, when and why is kept here."
+    empty_link = ("Home", "admin:index")
     list_display = ("created_at", "by", "action_taken", "table_name", "row", "what_differs", "reason")
     list_filter = ("action", TableFilter, "author", "created_at")
     search_fields = ("row", "author", "reason")
@@ -140,7 +138,8 @@ class ConfigChangeAdmin(KeptByTheProduct):
     def get_fields(self, request: HttpRequest, obj: ConfigChange | None = None) -> list[str]:
         """The row as a link only for who may open it."""
         row = "object_link" if obj and change_log.may_open(request, obj) else "row"
-        return ["created_at", "by", "reason", "table_name", row, "action_taken", "difference"]
+        known = ["version_link"] if obj and obj.version_id else []
+        return ["created_at", "by", "reason", *known, "table_name", row, "action_taken", "difference"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: ConfigChange | None = None) -> list[str]:
         return self.get_fields(request, obj)
@@ -155,15 +154,19 @@ class ConfigChangeAdmin(KeptByTheProduct):
 
     @admin.display(description="Table", ordering="table")
     def table_name(self, change: ConfigChange) -> str:
-        return change_log.table_name(change.table)
+        return table_name(change.table)
 
     @admin.display(description="Fields")
     def what_differs(self, change: ConfigChange) -> str:
-        return change_log.field_names(change)
+        return change_log.differing(change)
 
     @admin.display(description="Row")
     def object_link(self, change: ConfigChange) -> str:
         return change_log.object_link(change)
+
+    @admin.display(description="Version")
+    def version_link(self, change: ConfigChange) -> str:
+        return change_log.version_link(change)
 
     @admin.display(description="Before → after")
     def difference(self, change: ConfigChange) -> str:
@@ -174,6 +177,8 @@ class ConfigChangeAdmin(KeptByTheProduct):
 class StaffSecondFactorAdmin(KeptByTheProduct):
     """Who has one. It is set up by its owner and reset by `manage.py reset_second_factor`."""
 
+    empty_says = "Nobody has set up a second factor yet. Everybody does that for their own account."
+    empty_link = ("Home", "admin:index")
     list_display = ("user", "confirmed_at", "backup_codes_left")
     list_select_related = ("user",)
     search_fields = ("user__username",)

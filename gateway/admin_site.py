@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db import DataError
@@ -11,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
 
 from gateway import second_factor
-from gateway.attribution import attributed
+from gateway.attribution import IN_THE_ADMIN, attributed
 from gateway.console import second_factor as pages
 from gateway.console.home import home
 from gateway.console.pages import PAGES, Page
@@ -53,6 +54,12 @@ class GatewayAdminSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The stock page lists tables; ours tells how the gateway is, and the tables have a page of their own."""
         return home(request)
+
+    def app_index(
+        self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        title = {"title": apps.get_app_config(app_label).verbose_name}
+        return super().app_index(request, app_label, title | (extra_context or {}))
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         more = {
@@ -100,7 +107,7 @@ class GatewayAdminSite(AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def attributing(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            with attributed(request.user.get_username(), "changed in the admin"):
+            with attributed(request.user.get_username(), IN_THE_ADMIN):
                 try:
                     return inner(request, *args, **kwargs)
                 except (OverflowError, DataError):

@@ -6,15 +6,25 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
+        from clients import import_rules as clients_rules
+        from clients.naming import clients_naming
         from clients.suggestions import provider_names_from
         from gateway import changes, checks, idle_sessions, roles, versions  # noqa: F401 - importing registers the checks
         from gateway.environment import own_places
+        from gateway.judge import refuse
+        from gateway.rendering import CLIENTS, PROVIDERS
+        from providers import import_rules as providers_rules
+        from providers.dependents import clients_naming_from
         from providers.loader import provider_names
         from providers.secrets import close_places
 
         close_places(own_places())
-        versions.watch()
+        versions.watch_ahead()
         changes.watch()
+        versions.watch_after()
         roles.watch()
         idle_sessions.watch()
         provider_names_from(provider_names)
+        clients_naming_from(clients_naming)
+        providers_rules.refuse_by(lambda form, document, places: refuse(form, PROVIDERS, document, places))
+        clients_rules.refuse_by(lambda form, document, places: refuse(form, CLIENTS, document, places))

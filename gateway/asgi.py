@@ -19,6 +19,8 @@ from gateway.edge.playground import PATH as PLAYGROUND
 from gateway.edge.playground import Playground
 from gateway.edge.respond import Receive, Scope, Send
 from gateway.edge.sse import ChatStreamConsumer
+from gateway.edge.tail import PATH as TAIL
+from gateway.edge.tail import Tail
 from gateway.edge.views import ChatView, EmbedView, HealthView, ModelsView
 from gateway.process import Process
 from telemetry.logs import describe, log
@@ -41,6 +43,7 @@ class Application:
                 path("livez", Probe(self.front, readiness=False)),
                 path("readyz", Probe(self.front, readiness=True)),
                 path(PLAYGROUND, Playground(self.front)),
+                path(TAIL, Tail(self.front)),
                 re_path(r"", django_application),
             ]
         )

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+IN_THE_ADMIN = "changed in the admin"
+"""The reason where nobody gave one. A version says instead what happened."""
 _attribution: ContextVar[tuple[str, str]] = ContextVar("attribution", default=("", ""))
 
 

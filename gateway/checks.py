@@ -3,6 +3,7 @@
 import os
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -11,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from gateway.configfile import drifted, egress
 from gateway.environment import SettingsError
 from gateway.reload import build_policy
+from telemetry.otlp import is_installed
 
 
 @register(Tags.security)
@@ -30,6 +32,8 @@ def safe_start(app_configs: Any, **_: Any) -> list[CheckMessage]:
         egress()
     except SettingsError as error:
         found.append(Error(str(error), id="llm_caller.E003"))
+    if problem := otel_problem(settings.ENVIRONMENT["LLM_CALLER_OTEL_ENDPOINT"]):
+        found.append(Error(f"LLM_CALLER_OTEL_ENDPOINT {problem}", id="llm_caller.E004"))
     if not is_loopback(settings.HOST) and not settings.PUBLIC_URL:
         found.append(
             Warning(
@@ -54,6 +58,22 @@ def files_and_database(databases: Any = None, **_: Any) -> list[CheckMessage]:
         Warning(f"{name}: {words}", hint="See Configuration in the admin.", id="llm_caller.W002")
         for name, words in found.items()
     ]
+
+
+def otel_problem(endpoint: str) -> str:
+    """Why spans cannot be sent there; "" when they can, or are not to be."""
+    if not endpoint:
+        return ""
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and parts.hostname and not parts.query and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        return "is not an http:// or https:// URL"
+    if parts.username is not None:
+        return "must not carry a password; OTEL_EXPORTER_OTLP_HEADERS can"
+    return "" if is_installed() else "needs the extra otel: ./uat/start_server.sh --install-only otel"
 
 
 def is_loopback(host: str) -> bool:

@@ -95,9 +95,16 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_LOG_DEBUG_PAYLOADS", "bool", False, "Lifts the redaction of prompts and answers in logs (never of credentials). Only for short, local debugging."),
     ),
     *_in(
-        "The record",
+        "The record of calls",
+        ("LLM_CALLER_AUDIT_SYNC", "choice", "interval", "When the journal reaches the disk, so that it survives a power cut: `always` before a call goes on, `interval` every 20 ms, `off` when the system likes. The death of the process loses nothing in any of them.", {"choices": ("always", "interval", "off")}),
+        ("LLM_CALLER_AUDIT_KEY_PATH", "str", "", "File of the key that signs the record; made at first start. Unset: `audit/signing.key` in the state folder."),
+        ("LLM_CALLER_AUDIT_CHECKPOINTS_PATH", "str", "", "File to which every checkpoint is appended, best on another disk or an append-only mount. Unset: `audit/checkpoints.jsonl` in the state folder."),
         ("LLM_CALLER_CAPTURE_MAX_BYTES", "int", 262_144, "Most of a call's content that is kept of clients whose setting says so, request and answer together, up to 524288; the rest is cut, and told to be.", {"minimum": 1024, "maximum": 524_288}),
         ("LLM_CALLER_FAILED_AUTH_DAYS", "int", 90, "Days that failed authentication is kept: the counts by address, minute and kind.", {"minimum": 1}),
+    ),
+    *_in(
+        "Traces",
+        ("LLM_CALLER_OTEL_ENDPOINT", "str", "", "Base URL of an OpenTelemetry collector that takes OTLP over HTTP, for example http://127.0.0.1:4318: spans and metrics of calls are sent there. Needs the extra `otel`. Unset: nothing is."),
     ),
     *_in(
         "Where things are kept",
@@ -160,6 +167,11 @@ class Environment:
             if len(key) < MIN_SECRET_LENGTH or _PLACEHOLDER.search(key):
                 raise SettingsError(f"{name} is a placeholder or shorter than {MIN_SECRET_LENGTH} characters")
         return keys
+
+    def file(self, name: str) -> Path | None:
+        """Relative paths are below `HOME`; None when unset."""
+        text = str(self[name])
+        return HOME / text if text else None
 
     def folder(self, name: str) -> Path:
         """Relative folders are below `HOME`."""

@@ -11,6 +11,8 @@ GUIDES = {
     "operators": "For operators",
     "auditors": "For auditors",
     "runbook": "Runbook",
+    "monitoring": "Monitoring",
+    "metrics": "Metrics",
     "settings": "Settings",
     "adapters": "Kinds of providers",
     "developers": "For developers",

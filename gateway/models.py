@@ -15,6 +15,10 @@ class ConfigVersion(models.Model):
         editable=False,
         help_text="Both files as an export would have written them just before this change, as compressed JSON.",
     )
+    added = models.PositiveIntegerField(null=True, editable=False)
+    changed = models.PositiveIntegerField(null=True, editable=False)
+    removed = models.PositiveIntegerField(null=True, editable=False)
+    """Entries of the files; None until the version is summed up, and for good where an earlier release made it."""
 
     class Meta:
         ordering = ("-pk",)
@@ -29,6 +33,14 @@ class ConfigChange(models.Model):
 
     ACTIONS = (("added", "added"), ("changed", "changed"), ("removed", "removed"))
 
+    version = models.ForeignKey(
+        ConfigVersion,
+        on_delete=models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="changes",
+        help_text="The version that it is part of. Staff accounts have none: calls do not depend on them.",
+    )
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
     author = models.CharField(max_length=150, blank=True)
     reason = models.CharField(max_length=500, blank=True)
@@ -69,12 +81,12 @@ class StaffSecondFactor(models.Model):
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="second_factor", editable=False
     )
-    sealed_secret = models.BinaryField(editable=False)
+    sealed_secret = models.BinaryField("secret", editable=False)
     confirmed_at = models.DateTimeField(null=True, editable=False)
     last_step = models.BigIntegerField(
         default=0, editable=False, help_text="The newest time step whose code was taken; none is taken twice."
     )
-    backup_digests = models.JSONField(default=list, editable=False)
+    backup_digests = models.JSONField("backup codes", default=list, editable=False)
 
     class Meta:
         # Like users: for superusers only, so that there is no permission to give.

@@ -42,7 +42,7 @@ class Wanted(Protocol):
 async def chat(trail: Trail, wanted: Wanted, request: ChatRequest) -> ChatReply:
     planned = choose(trail, wanted, request, "chat")
     reserve(trail)
-    record_intent(trail)
+    await record_intent(trail)
     target, reply = await trail.gateway.providers.chat(planned, request, trail.run)
     trail.answered(planned, target)
     trail.usage, trail.provider_trace_id = reply.usage, reply.trace_id
@@ -53,7 +53,7 @@ async def chat(trail: Trail, wanted: Wanted, request: ChatRequest) -> ChatReply:
 async def embed(trail: Trail, wanted: Wanted, request: EmbedRequest) -> EmbedReply:
     planned = choose(trail, wanted, request, "embed")
     reserve(trail)
-    record_intent(trail)
+    await record_intent(trail)
     target, reply = await trail.gateway.providers.embed(planned, request, trail.run)
     trail.answered(planned, target)
     trail.usage, trail.provider_trace_id = reply.usage, reply.trace_id
@@ -64,12 +64,12 @@ def admit_stream(trail: Trail, wanted: Wanted, request: ChatRequest) -> Plan:
     """The part of a stream that fails before anything is asked of a provider."""
     planned = choose(trail, wanted, request, "chatStream")
     reserve(trail)
-    record_intent(trail)
     return planned
 
 
 async def open_stream(trail: Trail, planned: Plan, request: ChatRequest) -> ProviderStream:
     """Returns with the provider's first event; retries and the next provider are over by then."""
+    await record_intent(trail)
     target, stream = await trail.gateway.providers.stream(planned, request, trail.run)
     trail.answered(planned, target)
     trail.first_event_ms = round(trail.elapsed_ms())
@@ -168,10 +168,10 @@ def require_granted(reserved: Reservation | None) -> None:
         raise Refusal("RATE_LIMIT", TOO_MANY, retry_after_ms=reserved.retry_after_ms)
 
 
-def record_intent(trail: Trail) -> None:
+async def record_intent(trail: Trail) -> None:
     """From here on the call cannot vanish. Raises `JournalError`; then no provider is called."""
     trail.stage = "record"
-    trail.gateway.journal.intent(trail.intent())
+    await trail.record_intent()
     trail.stage = "attempts"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
@@ -9,20 +10,21 @@ from django.conf import settings
 from gateway import live
 from gateway.configfile import egress
 from gateway.edge.front import Front
+from gateway.gauges import version
 from gateway.monitor import Monitor
+from gateway.places import audit_folder, journal_folder
 from gateway.reload import Watcher, build_policy, load_runtime
 from gateway.runtime import Gateway, Runtime
+from gateway.scrape import Scrape
 from gateway.writer_process import WriterProcess
 from providers.attempt import Caller
 from providers.loader import remember_discovered
 from providers.transport import open_transport
+from telemetry.durability import Durability
 from telemetry.journal import Journal, JournalError
 from telemetry.logs import log
-from telemetry.metrics import METRICS, write_snapshot
-
-
-def journal_folder() -> Path:
-    return Path(settings.STATE_DIR) / "journal"
+from telemetry.metrics import METRICS
+from telemetry.otlp import Exporter
 
 
 class Process:
@@ -31,10 +33,11 @@ class Process:
     def __init__(self, front: Front) -> None:
         self._front = front
         self._background: list[asyncio.Task[None]] = []
-        self._writer = WriterProcess(journal_folder())
+        self._writer = WriterProcess(journal_folder(), audit_folder().folder)
         self._watcher: Watcher | None = None
         self._gateway: Gateway | None = None
         self._monitor: Monitor | None = None
+        self._scrape: Scrape | None = None
 
     async def start(self) -> None:
         """Raises `SettingsError`, `JournalError` or a database error; then nothing was left open."""
@@ -43,11 +46,13 @@ class Process:
         gateway = Gateway(
             runtime=runtime,
             providers=Caller(open_transport(egress())),
-            journal=Journal(journal_folder()),
+            journal=Journal(journal_folder(), durability=_durability()),
             metrics=METRICS,
             log=log,
         )
         self._gateway = gateway
+        if endpoint := settings.ENVIRONMENT["LLM_CALLER_OTEL_ENDPOINT"]:
+            gateway.spans = Exporter(endpoint, version=version())
         watcher = self._watcher = Watcher(runtime, lambda new: loop.call_soon_threadsafe(self._swap, new))
         self._monitor = Monitor(
             gateway,
@@ -56,15 +61,16 @@ class Process:
             database=lambda: (watcher.database_ok, watcher.database_detail),
             on_models=lambda name, models: watcher.soon(lambda: remember_discovered(name, models)),
         )
+        scrape = self._scrape = Scrape(gateway, Path(settings.STATE_DIR), journal_folder())
         self._writer.start()
         self._monitor.publish(complete=False)
         watcher.start()
         self._background = [
             asyncio.ensure_future(self._monitor.run()),
-            asyncio.ensure_future(self._housekeeping(self._monitor)),
+            asyncio.ensure_future(self._housekeeping(self._monitor, scrape)),
         ]
         self._front.gateway = gateway
-        live.set_current(gateway)
+        live.set_current(gateway, scrape)
 
     def _swap(self, runtime: Runtime) -> None:
         assert self._gateway is not None, "set before the watcher starts"
@@ -72,19 +78,15 @@ class Process:
         self._gateway.runtime = runtime
         self._monitor.wake()
 
-    async def _housekeeping(self, monitor: Monitor) -> None:
+    async def _housekeeping(self, monitor: Monitor, scrape: Scrape) -> None:
         """Every second: supervise the writer, tell how the parts are, write the metrics' snapshot."""
         loop = asyncio.get_running_loop()
-        folder = Path(settings.STATE_DIR)
         while True:
             self._writer.supervise()
             self._tell_failures()
             if self._gateway is not None and self._gateway.observations.complete:
                 monitor.publish()
-            try:
-                await loop.run_in_executor(None, write_snapshot, folder)
-            except OSError as error:
-                log.warn("The metrics' snapshot cannot be written", metadata={"error": error.strerror})
+            await loop.run_in_executor(None, _written, scrape.publish)
             await asyncio.sleep(1)
 
     def _tell_failures(self) -> None:
@@ -109,8 +111,19 @@ class Process:
             await self._gateway.providers.transport.close()
             self._tell_failures()
             self._gateway.journal.close()
-            await loop.run_in_executor(None, _write_last_snapshot, Path(settings.STATE_DIR))
+            if self._gateway.spans is not None:
+                await loop.run_in_executor(None, self._gateway.spans.stop)
+        if self._scrape is not None:
+            await loop.run_in_executor(None, _written, self._scrape.stop)
         await loop.run_in_executor(None, self._writer.stop)
+
+
+def _durability() -> Durability:
+    def failed(error: OSError) -> None:
+        METRICS.count("journal_sync_failures")
+        log.error("The journal cannot be brought to the disk", metadata={"error": error.strerror})
+
+    return Durability(settings.ENVIRONMENT["LLM_CALLER_AUDIT_SYNC"], on_failure=failed)
 
 
 def _load() -> Runtime:
@@ -123,8 +136,8 @@ def _load() -> Runtime:
         connection.close()
 
 
-def _write_last_snapshot(folder: Path) -> None:
+def _written(write: Callable[[], None]) -> None:
     try:
-        write_snapshot(folder)
+        write()
     except OSError as error:
         log.warn("The metrics' snapshot cannot be written", metadata={"error": error.strerror})

@@ -8,6 +8,8 @@ from providers import loader as providers_loader
 
 PROVIDERS, CLIENTS = "providers.json", "client-registry.json"
 FILES = (PROVIDERS, CLIENTS)
+FILE_OF = {"providers": PROVIDERS, "clients": CLIENTS}
+"""By the app whose tables are its content."""
 
 
 def render(name: str) -> bytes:

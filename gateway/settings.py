@@ -72,6 +72,8 @@ else:
     MIDDLEWARE.append("csp.middleware.CSPMiddleware")
     CONTENT_SECURITY_POLICY = {"DIRECTIVES": CSP_DIRECTIVES}
 
+MIDDLEWARE.append("gateway.edge.pages.JsonRefusals")
+
 ROOT_URLCONF = "gateway.urls"
 ASGI_APPLICATION = "gateway.asgi.application"
 CSRF_FAILURE_VIEW = "gateway.edge.pages.csrf_failure"

@@ -1,13 +1,14 @@
 """What happened to one call: the one mutable thing on the request path, closed exactly once."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from clients.limits import Reservation
 from clients.types import Caller, RateLimit
-from gateway import capture
+from gateway import capture, traceparent
 from gateway.asked import Asked, Digests, digests_of
 from gateway.decided import ConcurrencyState, Decided, rate_state, routing_of
 from gateway.errors import Problem, problem_for
@@ -16,10 +17,12 @@ from gateway.sanitise import Sanitised
 from providers.attempt import Run
 from providers.decision import Choice
 from providers.routing import Plan
+from providers.trace import Trace
 from providers.types import UNREPORTED, FinishReason, Target, ToolCall, Usage
 from telemetry.captured import SealedContent
 from telemetry.journal import JournalError
 from telemetry.logs import describe
+from telemetry.spans import EndedCall
 from telemetry.types import CallRecord, Intent
 
 _encode = msgspec.json.Encoder().encode
@@ -34,6 +37,9 @@ COMPLETED = {
     "embed": "embed request completed",
 }
 QUIET = frozenset({"models", "getHealth"})
+STREAMED = 200
+"""The status of a stream once its head is out, however it ends."""
+RATE = "rate"
 CLIENT_ERRORS = frozenset({"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "CLIENT_CLOSED"})
 
 
@@ -73,6 +79,7 @@ class Trail:
         "stage",
         "started",
         "started_at",
+        "status",
         "strategy",
         "target",
         "unable",
@@ -115,7 +122,15 @@ class Trail:
         self.answer_calls: tuple[ToolCall, ...] = ()
         self.closed = False
         self.outcome = ""
+        self.status = 0
         self.refusal: Problem | None = None
+
+    def join(self, traceparents: Sequence[bytes]) -> None:
+        """The trace that the client's header names; of calls that are exported, else a new one."""
+        if self.gateway.spans is not None:
+            self.run.trace = traceparent.begin(traceparents)
+        elif traceparents:
+            self.run.trace = traceparent.read(traceparents)
 
     @property
     def trace_id(self) -> str:
@@ -181,10 +196,21 @@ class Trail:
             prompt_digest=self.digests.prompt,
         )
 
+    async def record_intent(self) -> None:
+        """Raises `JournalError`; then no provider may be called."""
+        journal = self.gateway.journal
+        try:
+            journal.intent(self.intent())
+            if journal.waits:
+                await journal.durable()
+        except JournalError:
+            self.gateway.metrics.count("journal_failures")
+            raise
+
     def close(
         self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
     ) -> None:
-        """Counts, records and logs the end of the call. Raises `JournalError` when it cannot be recorded, but for
+        """Records, counts and logs the end of the call. Raises `JournalError` when it cannot be recorded, but for
         questions about health, which are answered all the same.
 
         `outcome`: only where no problem names it (`CLIENT_CLOSED`). Calls without a caller are only counted.
@@ -195,29 +221,94 @@ class Trail:
         if self.entered:
             assert self.caller is not None, "only identified calls enter"
             self.gateway.concurrency.leave(self.caller.client.tool_id)
-        self.outcome = outcome = outcome or (problem.code if problem else "ok")
-        self.refusal = problem
+        self.outcome = outcome or (problem.code if problem else "ok")
+        self.refusal, self.status = problem, status
         duration = self.elapsed_ms()
-        attempts = self.run.attempts
         if self.caller is None:
-            self.gateway.metrics.count(f"refused_{outcome.lower()}")
+            self.gateway.metrics.count(f"refused_{self.outcome.lower()}")
             return
+        try:
+            self._journal(outcome, round(duration), bytes_out)
+        except JournalError as error:
+            self.gateway.metrics.count("journal_failures")
+            # Whoever asks how things are is told, above all when they are bad.
+            if self.method != "getHealth":
+                self._unrecorded(outcome, error)
+                self._tell(duration)
+                raise
+        self._tell(duration)
+
+    def _journal(self, outcome: str, duration_ms: int, bytes_out: int) -> None:
+        """Content that was to be kept comes first. Where there is no room for it, the call has failed, and that is
+        what its outcome says. Raises `JournalError`."""
+        failure: JournalError | None = None
+        try:
+            self._keep_content(self.outcome)
+        except JournalError as error:
+            failure, sent = error, self.status
+            self._unrecorded(outcome, error)
+            if self.method != "chatStream":
+                self.note_answer()  # nothing of one is sent
+            elif sent == STREAMED:
+                self.status = sent
+        record = self._record(self.outcome, self.status, self.refusal, duration_ms, bytes_out)
+        self.gateway.journal.outcome(record)
+        if failure is not None:
+            raise failure
+
+    def _unrecorded(self, outcome: str, error: JournalError) -> None:
+        """Its client is not given what cannot be recorded, so it did not go well; unless the client has left."""
+        if not outcome:
+            self.refusal = problem_for(error)
+            self.outcome, self.status = self.refusal.code, self.refusal.status
+
+    def _tell(self, duration: float) -> None:
+        """To the metrics and the log."""
+        problem = self.refusal
         self.gateway.metrics.observe_call(
             self.method or "unknown",
-            outcome=outcome,
+            outcome=self.outcome,
             duration_ms=duration,
-            attempts=len(attempts),
-            provider=attempts[-1].provider if attempts else "",
+            attempts=self.run.attempts,
+            first_event_ms=self.first_event_ms,
+            tokens=(self.usage.input_tokens, self.usage.output_tokens),
+            limit=(problem.reason or RATE).lower() if problem else RATE,
         )
-        self._log(outcome, problem, duration)
-        try:
-            self._keep_content(outcome)
-            self.gateway.journal.outcome(self._record(outcome, status, problem, round(duration), bytes_out))
-        except JournalError:
-            # Whoever asks how things are is told, above all when they are bad; the lost row is counted.
-            self.gateway.metrics.count("journal_failures")
-            if self.method != "getHealth":
-                raise
+        self._log(self.outcome, problem, duration)
+        if self.gateway.spans is not None and self.run.trace is not None:
+            self.gateway.spans.offer(self._ended(self.run.trace, duration))
+
+    def _ended(self, trace: Trace, duration: float) -> EndedCall:
+        assert self.caller is not None, "only identified calls are exported"
+        known = self.runtime.catalog.providers
+        return EndedCall(
+            method=self.method,
+            call_id=self.call_id,
+            tool_id=self.caller.client.tool_id,
+            outcome=self.outcome,
+            status=self.status,
+            started_at=self.started_at,
+            duration_ms=duration,
+            trace_id=trace.trace_id,
+            parent=trace.parent,
+            span=trace.span,
+            sampled=trace.sampled,
+            attempts=self.run.attempts,
+            began=[(span, self.started_at + at - self.started) for span, at in self.run.began],
+            kinds={a.provider: known[a.provider].kind for a in self.run.attempts if a.provider in known},
+            first_event_ms=self.first_event_ms,
+            input_tokens=self.usage.input_tokens,
+            output_tokens=self.usage.output_tokens,
+            tokens_reported=self.usage.reported,
+            finish_reason=self.finish_reason,
+        )
+
+    async def recorded(self) -> None:
+        """To be awaited between `close` and the last byte: where `LLM_CALLER_AUDIT_SYNC` is `always`, the outcome is
+        on the disk then. Raises `JournalError`, but for questions about health."""
+        journal = self.gateway.journal
+        if journal.waits and self.caller is not None and self.method != "getHealth":
+            await journal.durable()
 
     def _keep_content(self, outcome: str) -> None:
         """Sealed before it reaches the journal; only of clients whose setting says so. Raises `JournalError`."""

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from telemetry.audit.standing import faults
 from telemetry.health import Status
 from telemetry.logs import log
 from telemetry.writer import SET_ASIDE
@@ -21,8 +22,8 @@ KEEPS_ENDING, WITHIN_S = 3, 60
 
 
 class WriterProcess:
-    def __init__(self, journal_folder: Path) -> None:
-        self._folder = journal_folder
+    def __init__(self, journal_folder: Path, audit_folder: Path) -> None:
+        self._folder, self._audit = journal_folder, audit_folder
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._ended: deque[float] = deque(maxlen=KEEPS_ENDING)
@@ -61,12 +62,17 @@ class WriterProcess:
             return "degraded", f"{backlog // (1024 * 1024)} MiB of the journal wait for the database"
         if (self._folder / SET_ASIDE).exists():
             return "degraded", f"Some calls could not be stored; they lie in {SET_ASIDE} beside the journal"
+        if told := faults(self._audit):
+            return "degraded", "; ".join(told)
         return "ok", None
 
     def stop(self, timeout_s: float = 10) -> None:
         """Closes the pipe and waits until what is in the journal has been written."""
         if self._process is None:
             return
+        if self._process.poll() is not None:
+            # It died after the last look at it, and what is in the journal is still to be stored.
+            self.start()
         if self._process.stdin:
             self._process.stdin.close()
         try:

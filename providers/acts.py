@@ -17,26 +17,19 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from providers import arrange
-from providers.check import Checked, check, egress_policy
-from providers.diagnosis import PROBE_TIMEOUT_MS
+from providers.check import PROBE_TIMEOUTS, Checked, check, egress_policy
+from providers.dependents import if_disabled, if_gone
 from providers.loader import freeze, remember_discovered
 from providers.models import Provider
 from providers.secrets import KeyRing
-from providers.types import Timeouts
 
 SHOWN_MODELS = 50
 ACTS = ("check", "discover", "enable", "disable", "duplicate", "up", "down")
-_TIMEOUTS = Timeouts(
-    connect_ms=PROBE_TIMEOUT_MS,
-    first_event_ms=PROBE_TIMEOUT_MS,
-    idle_ms=PROBE_TIMEOUT_MS,
-    total_ms=PROBE_TIMEOUT_MS,
-)
 
 
 def look_at(rows: Sequence[Provider]) -> list[Checked]:
     keys = KeyRing(settings.ENCRYPTION_KEYS)
-    return check([freeze(row, _TIMEOUTS, keys) for row in rows], egress_policy())
+    return check([freeze(row, PROBE_TIMEOUTS, keys) for row in rows], egress_policy())
 
 
 class ProviderActs(admin.ModelAdmin):
@@ -86,6 +79,14 @@ class ProviderActs(admin.ModelAdmin):
             raise PermissionDenied
         return super().changelist_view(request, extra_context)
 
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Provider]) -> HttpResponse | None:
+        """Before several are deleted, it is said who counts on them."""
+        answer = super().response_action(request, queryset)
+        if isinstance(answer, TemplateResponse) and "deletable_objects" in (answer.context_data or {}):
+            chosen = answer.context_data["queryset"]
+            answer.context_data["if_gone"] = if_gone(chosen.values_list("name", flat=True))
+        return answer
+
     @admin.action(description="Check now", permissions=["change"])
     def check_now(self, request: HttpRequest, chosen: QuerySet[Provider]) -> HttpResponse:
         rows = list(chosen.prefetch_related("capability_rows", "model_rows"))
@@ -129,6 +130,8 @@ class ProviderActs(admin.ModelAdmin):
                 self.log_change(request, row, f"{word.capitalize()}.")
         names = ", ".join(row.name for row in changed)
         self.message_user(request, f"{word.capitalize()}: {names}." if names else f"Already {word}.")
+        if not on and (said := if_disabled(changed)):
+            self.message_user(request, said, messages.WARNING)
 
     @admin.action(description="Duplicate", permissions=["change", "add"])
     def duplicate(self, request: HttpRequest, chosen: QuerySet[Provider]) -> HttpResponse | None:

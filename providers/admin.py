@@ -3,6 +3,8 @@
 from django.contrib import admin
 from django.http import HttpRequest
 
+from providers.header_form import FileHeaderForm
+from providers.model_forms import ModelAliasForm, ProviderModelForm
 from providers.models import FileHeader, ModelAlias, ProviderCapability, ProviderModel
 from providers.provider_admin import ProviderAdmin
 
@@ -11,6 +13,8 @@ __all__ = ["ProviderAdmin"]
 
 @admin.register(ProviderCapability)
 class ProviderCapabilityAdmin(admin.ModelAdmin):
+    empty_says = "No provider declares a capability yet. They are ticked on a provider's page."
+    empty_link = ("Providers", "admin:providers_provider_changelist")
     list_display = ("provider", "capability", "declared", "default_model", "score")
     list_filter = ("capability", "declared", "provider")
     list_select_related = ("provider",)
@@ -29,6 +33,8 @@ class ProviderCapabilityAdmin(admin.ModelAdmin):
 
 @admin.register(ProviderModel)
 class ProviderModelAdmin(admin.ModelAdmin):
+    form = ProviderModelForm
+    empty_says = "No model is known yet. Discover models finds those of a provider: it stands on the list of providers."
     list_display = ("model_id", "provider", "configured", "discovered_at")
     list_filter = ("configured", "provider")
     list_select_related = ("provider",)
@@ -38,6 +44,10 @@ class ProviderModelAdmin(admin.ModelAdmin):
 
 @admin.register(ModelAlias)
 class ModelAliasAdmin(admin.ModelAdmin):
+    form = ModelAliasForm
+    empty_says = (
+        "No alias yet. Under an alias, clients ask for a provider's model by a name of your choosing."
+    )
     list_display = ("name", "provider", "model_id", "position")
     list_select_related = ("provider",)
     list_filter = ("provider",)
@@ -46,6 +56,8 @@ class ModelAliasAdmin(admin.ModelAdmin):
 
 @admin.register(FileHeader)
 class FileHeaderAdmin(admin.ModelAdmin):
+    form = FileHeaderForm
+    empty_says = "providers.json has neither a description nor a schema. It needs none."
     list_display = ("description", "schema")
     search_fields = ("description",)
 

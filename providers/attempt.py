@@ -19,6 +19,7 @@ from providers.deadline import Deadline
 from providers.errors import BusyError, DeadlineError, UpstreamError
 from providers.routing import Plan
 from providers.stream import ProviderStream
+from providers.trace import HEADER, Trace, new_span_id
 from providers.transport import Transport
 from providers.types import (
     ChatReply,
@@ -85,14 +86,14 @@ class Caller:
 
     async def chat(self, plan: Plan, request: ChatRequest, run: "Run") -> tuple[Target, ChatReply]:
         async def once(target: Target, adapter: Adapter, deadline: Deadline) -> ChatReply:
-            sent = _built(adapter.build_chat, request, target, stream=False)
+            sent = run.marked(_built(adapter.build_chat, request, target, stream=False))
             return adapter.read_chat(await self._exchange(sent, target, adapter, deadline))
 
         return await self._run(plan, run, once)
 
     async def embed(self, plan: Plan, request: EmbedRequest, run: "Run") -> tuple[Target, EmbedReply]:
         async def once(target: Target, adapter: Adapter, deadline: Deadline) -> EmbedReply:
-            sent = _built(adapter.build_embed, request, target)
+            sent = run.marked(_built(adapter.build_embed, request, target))
             body = await self._exchange(sent, target, adapter, deadline)
             return adapter.read_embed(body, len(request.inputs))
 
@@ -102,9 +103,10 @@ class Caller:
         """The stream has its first event; the caller closes it."""
 
         async def once(target: Target, adapter: Adapter, deadline: Deadline) -> ProviderStream:
+            sent = run.marked(_built(adapter.build_chat, request, target, stream=True))
             release = await self._slots.take(target.provider, deadline)
             try:
-                return await self._open_stream(request, target, adapter, deadline, release)
+                return await self._open_stream(sent, target, adapter, deadline, release)
             except BaseException:
                 release()
                 raise
@@ -113,14 +115,13 @@ class Caller:
 
     async def _open_stream(
         self,
-        request: ChatRequest,
+        sent: httpx.Request,
         target: Target,
         adapter: Adapter,
         deadline: Deadline,
         release: Callable[[], None],
     ) -> ProviderStream:
         started = time.monotonic()
-        sent = _built(adapter.build_chat, request, target, stream=True)
         response = await self._send(sent, target, adapter, deadline)
         stream = ProviderStream(response, adapter.events(), deadline, release)
         try:
@@ -166,6 +167,7 @@ class Caller:
                 began = time.monotonic()
                 if began >= deadline.ends:
                     raise DeadlineError("total")
+                run.begin()
                 try:
                     result = await once(target, ADAPTERS[target.provider.kind], deadline)
                 except BusyError as error:
@@ -205,18 +207,32 @@ class Caller:
 
 
 class Run:
-    """One call's attempts, as they happen. `started` is monotonic seconds; `attempts` is for the record.
+    """One call's attempts, as they happen. `started` is monotonic seconds; `attempts` is for the record, `began` has
+    each one's span and when it began.
 
     `total_ms` bounds the call over all providers. A provider with a total of its own is given that much from its
     own first attempt on, more or less than the rest.
     """
 
-    __slots__ = ("attempts", "ends", "retry_attempts", "started")
+    __slots__ = ("attempts", "began", "ends", "retry_attempts", "span", "started", "trace")
 
     def __init__(self, *, retry_attempts: int, started: float, total_ms: int) -> None:
         self.retry_attempts, self.started = retry_attempts, started
         self.ends = started + total_ms / 1000
         self.attempts: list[Attempt] = []
+        self.began: list[tuple[str, float]] = []
+        self.trace: Trace | None = None
+        self.span = ""
+
+    def begin(self) -> None:
+        """The next attempt is a span of its own, where there are any."""
+        self.span = new_span_id() if self.trace is not None and self.trace.span else ""
+
+    def marked(self, sent: httpx.Request) -> httpx.Request:
+        """Tells the provider which trace the request belongs to."""
+        if self.trace is not None:
+            sent.headers[HEADER] = self.trace.header(self.span)
+        return sent
 
     def deadline_for(self, target: Target) -> Deadline:
         timeouts = target.provider.timeouts
@@ -230,6 +246,7 @@ class Run:
     def note(
         self, target: Target, began: float, error: UpstreamError | None, *, classification: str | None = None
     ) -> None:
+        self.began.append((self.span, began))
         self.attempts.append(
             Attempt(
                 provider=target.provider.name,

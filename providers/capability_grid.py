@@ -7,11 +7,14 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from providers.adapters import ADAPTERS
+from providers.import_rules import refuse
 from providers.models import Provider, ProviderCapability
 from providers.types import CAPABILITIES
 
 KNOWN_MODELS = "known-models"
 """Id of the page's `<datalist>`."""
+STAND_IN: dict[str, Any] = {"baseUrl": "http://localhost", "defaultModel": "m"}
+"""What a row's entry says besides, which is the provider's form to judge."""
 
 
 class CapabilityForm(forms.ModelForm):
@@ -77,10 +80,24 @@ class CapabilityFormSet(forms.BaseInlineFormSet):
         declared = [row["capability"] for row in kept if row.get("declared") and row.get("capability")]
         if not declared:
             raise forms.ValidationError("Enable at least one capability.")
+        for row in self.forms:
+            if row.is_valid() and row.cleaned_data:
+                self._judge(row)
+
+    def _judge(self, row: CapabilityForm) -> None:
+        name, said = row.about, row.cleaned_data
         adapter = ADAPTERS.get(self.instance.kind)
-        for name in declared:
-            if adapter is not None and name not in adapter.capabilities:
-                raise forms.ValidationError(f"{adapter.label} has no {name}.")
+        if adapter is None:
+            return  # the provider's own form says so
+        able = [name] if said["declared"] else [n for n in CAPABILITIES if n in adapter.capabilities][:1]
+        entry = STAND_IN | {"kind": adapter.kind, "capabilities": able}
+        if said["default_model"]:
+            entry["defaults"] = {name: said["default_model"]}
+        if said["score"] is not None:
+            entry["scores"] = {name: said["score"]}
+        places = {"capabilities": "declared", f"defaults/{name}": "default_model", f"scores/{name}": "score"}
+        pointers = {f"/providers/x/{below}": field for below, field in places.items()}
+        refuse(row, {"providers": {"x": entry}}, pointers)
 
 
 class CapabilityInline(admin.TabularInline):

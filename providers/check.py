@@ -27,13 +27,19 @@ from providers.diagnosis import (
     remedy,
     unwell,
 )
-from providers.egress import EgressPolicy, parse_networks
+from providers.egress import EgressPolicy, parse_networks, way_in
 from providers.errors import UpstreamError
 from providers.transport import Transport, open_transport
-from providers.types import Provider
+from providers.types import Provider, Timeouts
 
 AT_ONCE = 50
 RESOLVE_S = 2
+PROBE_TIMEOUTS = Timeouts(
+    connect_ms=PROBE_TIMEOUT_MS,
+    first_event_ms=PROBE_TIMEOUT_MS,
+    idle_ms=PROBE_TIMEOUT_MS,
+    total_ms=PROBE_TIMEOUT_MS,
+)
 T = TypeVar("T")
 
 
@@ -80,7 +86,8 @@ def address_warning(url: str, egress: EgressPolicy) -> str | None:
     if any(egress.permits(address) for address in addresses):
         return None
     found = ", ".join(addresses)
-    return f"{host} stands for {found}, which is not allowed; see LLM_CALLER_EGRESS_ALLOW. Calls will be refused."
+    refused = f"{host} stands for {found}, which is not allowed; see LLM_CALLER_EGRESS_ALLOW. Calls will be refused."
+    return f"{refused} {way_in(addresses[0])}"
 
 
 async def _addresses(host: str) -> list[str]:
@@ -140,7 +147,7 @@ def _answered(provider: Provider, models: tuple[str, ...], latency_ms: int) -> C
             advice=NO_MODELS_REMEDY,
             latency_ms=latency_ms,
         )
-    wanted = dict.fromkeys((provider.default_model, *provider.defaults.values()))
+    wanted = dict.fromkeys(filter(None, (provider.default_model, *provider.defaults.values())))
     return Checked(
         name=provider.name,
         status="ok",

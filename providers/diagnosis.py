@@ -38,7 +38,8 @@ REMEDIES: dict[str, str] = {
     "FIRST_EVENT_TIMEOUT": _SLOW,
     "IDLE_TIMEOUT": _SLOW,
     "TOTAL_TIMEOUT": _SLOW,
-    "EGRESS_REFUSED": "Name its network there and restart, or correct the base URL.",
+    "EGRESS_REFUSED": "If it is a machine of yours, add its address or network to that setting in .env, for example "
+    "192.168.1.20/32, and restart the gateway; else correct the base URL.",
     "REQUEST_NOT_SENDABLE": "Correct the base URL, or replace the key.",
     "BASE_URL_INVALID": "Correct the base URL; for example http://localhost:1234/v1",
 }

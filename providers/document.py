@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from providers.adapters import ADAPTERS, infer_kind
-from providers.egress import EgressPolicy
+from providers.egress import EgressPolicy, way_in
 from providers.secrets import is_closed, is_reserved
 from providers.types import Capability
 
@@ -159,7 +159,8 @@ def egress_warning(url: str, egress: EgressPolicy) -> str | None:
     host = urlsplit(url).hostname or ""
     looks_numeric = ":" in host or host.replace(".", "").isdigit()
     if looks_numeric and not egress.permits(host):
-        return f"{host} is neither public nor loopback nor in LLM_CALLER_EGRESS_ALLOW; calls to it will be refused"
+        refused = f"{host} is neither public nor loopback nor in LLM_CALLER_EGRESS_ALLOW; calls to it will be refused."
+        return f"{refused} {way_in(host)}"
     return None
 
 

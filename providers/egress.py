@@ -37,6 +37,17 @@ class EgressPolicy:
         return any(candidate in network for network in self.allowed for candidate in (address, effective))
 
 
+def way_in(host: str) -> str:
+    """What an operator can do so that this refused address is permitted."""
+    try:
+        network = ip_network(host.partition("%")[0])
+    except ValueError:
+        return "Write the address in full."
+    if EgressPolicy((network,)).permits(host):
+        return f"If that is a machine of yours, add {network} to LLM_CALLER_EGRESS_ALLOW in .env and restart the gateway."
+    return "No setting opens it."
+
+
 def _closed(address: Address) -> bool:
     return address in METADATA or address.is_link_local or address in _UNROUTABLE or address.is_multicast
 

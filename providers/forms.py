@@ -1,23 +1,41 @@
 """The provider form: the same checks as an import, and a key field that can be written but never read."""
 
+import re
 from typing import Any
 
+import msgspec
 from django import forms
 from django.conf import settings
-from django.core.validators import MaxValueValidator
 
+from providers.adapters import ADAPTERS
 from providers.arrange import next_position
-from providers.capability_grid import KNOWN_MODELS
+from providers.capability_grid import KNOWN_MODELS, STAND_IN
 from providers.check import egress_policy
 from providers.credentials import is_sendable
-from providers.document import egress_warning, is_variable, origin, url_problems
-from providers.models import PRINTABLE, CredentialSource, Provider
-from providers.secrets import KeyRing, is_closed, is_reserved
+from providers.document import egress_warning, escape, origin, url_problems
+from providers.import_rules import refuse
+from providers.loader import entry_of
+from providers.models import CredentialSource, Provider
+from providers.secrets import KeyRing
+from providers.texts import unless_untouched
+from providers.types import CAPABILITIES
 
-MAX_MODEL_ID = 500
-NUMBERS = frozenset({"connect_ms", "first_event_ms", "idle_ms", "total_ms", "max_concurrency"})
-MOST = 2_147_483_647
-"""What a file may say at most, so that an export can be imported again."""
+PLACES = {
+    "": "name",
+    "/baseUrl": "base_url",
+    "/defaultModel": "default_model",
+    "/kind": "kind",
+    "/apiKey": "credential_name",
+    "/timeouts/connectMs": "connect_ms",
+    "/timeouts/firstEventMs": "first_event_ms",
+    "/timeouts/idleMs": "idle_ms",
+    "/timeouts/totalMs": "total_ms",
+    "/maxConcurrency": "max_concurrency",
+    "/models": "configured_models",
+    "/notes": "notes",
+}
+"""JSON pointer below a provider's entry → the field that says it."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 class ProviderForm(forms.ModelForm):
@@ -52,6 +70,22 @@ class ProviderForm(forms.ModelForm):
             "max_concurrency",
             "notes",
         )
+        help_texts = {
+            "kind": "Choose what it is: the dialect of its requests follows from that.",
+            "default_model": "Asked for when neither the caller nor a capability names a model. Choose one that "
+            "“Find models” lists, or write it as the provider calls it.",
+            "credential_source": "Choose where the key comes from. It is never shown.",
+            "connect_ms": "How long to wait for the connection.",
+            "first_event_ms": "How long to wait for the answer to begin. A local model may have to be loaded first.",
+            "idle_ms": "How long a stream may be silent between two events.",
+            "total_ms": "How long an answer may take in all.",
+            "notes": "For the people who come after you. They are written to the file and sent to nobody.",
+        }
+        error_messages = {
+            "default_model": {
+                "required": "Name a model: press “Find models” and choose one, or write it as the provider calls it."
+            }
+        }
         widgets = {
             "default_model": forms.TextInput(attrs={"list": KNOWN_MODELS, "class": "vTextField"}),
             "notes": forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"}),
@@ -59,21 +93,16 @@ class ProviderForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # A person who may only look gets a form without fields.
-        for name in NUMBERS & self.fields.keys():
-            self.fields[name].validators.append(MaxValueValidator(MOST))
         if self.instance.pk:
             rows = self.instance.model_rows.filter(configured=True)
             self.initial["configured_models"] = "\n".join(rows.values_list("model_id", flat=True))
 
     def clean_configured_models(self) -> list[str]:
-        lines = (line.strip() for line in self.cleaned_data["configured_models"].splitlines())
-        models = list(dict.fromkeys(line for line in lines if line))
-        for model in models:
-            if len(model) > MAX_MODEL_ID:
-                raise forms.ValidationError(f"A model's name has at most {MAX_MODEL_ID} characters.")
-            PRINTABLE(model)
-        return models
+        lines = (line.strip() for line in _LINE_END.split(self.cleaned_data["configured_models"]))
+        return list(dict.fromkeys(line for line in lines if line))
+
+    def clean_notes(self) -> str | None:
+        return unless_untouched(self.cleaned_data["notes"], self.instance.notes)
 
     def clean_new_key(self) -> str:
         key: str = self.cleaned_data["new_key"]
@@ -96,16 +125,8 @@ class ProviderForm(forms.ModelForm):
         named = source in (CredentialSource.ENV, CredentialSource.FILE)
         if named and not data.get("credential_name"):
             self.add_error("credential_name", "Name the environment variable or the file.")
-        elif source == CredentialSource.ENV and not is_variable(data.get("credential_name")):
-            # Not shown again: somebody may have typed the key itself.
-            data["credential_name"] = ""
-            self.data = self.data.copy()
-            self.data[self.add_prefix("credential_name")] = ""
-            self.add_error("credential_name", "The name of an environment variable is needed, never a key.")
         if not named:
             data["credential_name"] = ""
-        elif data.get("credential_name"):
-            self._require_ours_untouched(source, data["credential_name"])
         if data.get("new_key") and source != CredentialSource.STORED:
             self.add_error("new_key", "Choose “Kept in the database” to store a key here.")
         if (
@@ -124,16 +145,24 @@ class ProviderForm(forms.ModelForm):
             )
         return data
 
-    def _require_ours_untouched(self, source: str, name: str) -> None:
-        """The product's own secrets are not to be had as a provider's key."""
-        if source == CredentialSource.ENV and is_reserved(name):
-            self.add_error(
-                "credential_name", "This variable is the product's own and is sent to no provider."
-            )
-        if source == CredentialSource.FILE and is_closed(name):
-            self.add_error(
-                "credential_name", "The product keeps secrets of its own there; no provider is sent one."
-            )
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        name = self.instance.name or "x"
+        places = {f"/providers/{escape(name)}{below}": field for below, field in PLACES.items()}
+        refuse(self, {"providers": {name: self._entry()}}, places)
+        if "credential_name" in self.errors:
+            # Not shown again: somebody may have typed the key itself.
+            self.data = self.data.copy()
+            self.data[self.add_prefix("credential_name")] = ""
+
+    def _entry(self) -> dict[str, Any]:
+        """As an export would write it, but for the capabilities, which the grid answers for. What is not typed
+        yet, which the form says by itself, keeps nothing else from being judged."""
+        written = entry_of(self.instance, (), self.cleaned_data.get("configured_models", ()))
+        typed = {name: value for name, value in msgspec.to_builtins(written).items() if value != ""}
+        adapter = ADAPTERS.get(self.instance.kind)
+        able = [name for name in CAPABILITIES if adapter is None or name in adapter.capabilities]
+        return STAND_IN | typed | {"capabilities": able[:1]}
 
     def _moves(self, url: str | None) -> bool:
         before = Provider.objects.filter(pk=self.instance.pk).values_list("base_url", flat=True).first()

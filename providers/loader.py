@@ -17,6 +17,7 @@ from providers.models import (
     FileHeader,
     ModelAlias,
     Provider,
+    ProviderCapability,
     ProviderModel,
 )
 from providers.secrets import KeyRing, SealError
@@ -61,7 +62,8 @@ def freeze(row: Provider, defaults: Timeouts, keys: KeyRing) -> FrozenProvider:
 
 
 def _number(score: float) -> float:
-    return int(score) if score.is_integer() else score
+    """A whole number as one, up to where floats tell whole numbers apart; files hold no integers of 300 digits."""
+    return int(score) if score.is_integer() and abs(score) <= 2**53 else score
 
 
 def sealed_wrongly(keys: KeyRing) -> list[str]:
@@ -180,14 +182,22 @@ def dump() -> dict[str, Any]:
         schema=header.schema,
         description=header.description,
         aliases=_aliases(),
-        providers={row.name: msgspec.to_builtins(_entry(row)) for row in rows},
+        providers={row.name: msgspec.to_builtins(_stored_entry(row)) for row in rows},
     )
     dumped: dict[str, Any] = msgspec.to_builtins(document)
     return dumped
 
 
-def _entry(row: Provider) -> ProviderEntry:
-    capabilities = list(row.capability_rows.all())
+def _stored_entry(row: Provider) -> ProviderEntry:
+    models = [m.model_id for m in row.model_rows.all() if m.configured]
+    return entry_of(row, list(row.capability_rows.all()), models)
+
+
+def entry_of(
+    row: Provider, capabilities: Iterable[ProviderCapability], models: Iterable[str]
+) -> ProviderEntry:
+    """As an export writes it; of a row that may not be stored yet."""
+    capabilities = list(capabilities)
     timeouts = TimeoutsEntry(
         connect_ms=row.connect_ms,
         first_event_ms=row.first_event_ms,
@@ -205,7 +215,7 @@ def _entry(row: Provider) -> ProviderEntry:
         enabled=row.enabled,
         timeouts=timeouts if timeouts != TimeoutsEntry() else None,
         max_concurrency=row.max_concurrency,
-        models=tuple(m.model_id for m in row.model_rows.all() if m.configured),
+        models=tuple(models),
         notes=row.notes,
     )
 

@@ -1,7 +1,7 @@
 """What happened within a span of time, read from the roll-ups: a fixed number of queries, however many calls."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.db.models import Sum as SumOf
 
 from telemetry.models import CallRollup, RequestLog
-from telemetry.rollups import SUMMED, floor
+from telemetry.rollups import SUMMED, floor, stored
 from telemetry.sums import Percentiles, Sum, merged, percentiles
 
 SHOWN_NAMES = 20
@@ -42,13 +42,17 @@ RANGES = {
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of some calls. `failures`: error code → calls, most first. `first_event`: time to the first token or event."""
+    """Of some calls. Each was answered, or is one of `errors`, by the gateway or a provider, or of `refused`, which
+    ended by their caller's doing. `failures`, `refusals`: code → calls of these, most first. `first_event`: time to
+    the first token or event."""
 
     calls: int
     errors: int
+    refused: int
     input_tokens: int
     output_tokens: int
     failures: tuple[tuple[str, int], ...]
+    refusals: tuple[tuple[str, int], ...]
     latency: Percentiles | None
     first_event: Percentiles | None
 
@@ -86,7 +90,7 @@ def read(span: Range, now: datetime) -> Reading:
     """Five queries. Without calls every figure is 0 or None. A clock that went back leaves rows of the future out."""
     start = span.start(now)
     rows = CallRollup.objects.filter(period=span.drawn, dimension="all", start__range=(start, now))
-    sums = [(row[0], Sum(*row[1:])) for row in rows.values_list("start", *SUMMED)]
+    sums = [(row[0], stored(*row[1:])) for row in rows.values_list("start", *SUMMED)]
     providers, more_providers = _by_name(span, "provider", now)
     clients, more_clients = _by_name(span, "client", now)
     return Reading(
@@ -122,18 +126,27 @@ def _by_name(span: Range, dimension: str, now: datetime) -> tuple[tuple[Named, .
     sums: dict[str, Sum] = {name: Sum() for name in shown}
     for name, *summed in rows.filter(name__in=shown or [""]).values_list("name", *SUMMED):
         if name in sums:
-            sums[name].merge(Sum(*summed))
+            sums[name].merge(stored(*summed))
     return tuple(Named(name, _figures(sums[name])) for name in shown), len(names) > SHOWN_NAMES
 
 
 def _figures(part: Sum) -> Figures:
-    failures = [(outcome, calls) for outcome, calls in part.outcomes.items() if outcome != "ok"]
+    refused = sum(part.refused.values())
+    failures = {
+        code: calls - part.refused.get(code, 0) for code, calls in part.outcomes.items() if code != "ok"
+    }
     return Figures(
         calls=part.calls,
-        errors=part.errors,
+        errors=part.errors - refused,
+        refused=refused,
         input_tokens=part.input_tokens,
         output_tokens=part.output_tokens,
-        failures=tuple(sorted(failures, key=lambda item: (-item[1], item[0]))),
-        latency=percentiles(part.latency),
-        first_event=percentiles(part.first_event),
+        failures=_most_first(failures),
+        refusals=_most_first(part.refused),
+        latency=percentiles(part.latency, part.longest_ms),
+        first_event=percentiles(part.first_event, part.longest_first_event_ms),
     )
+
+
+def _most_first(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(((c, n) for c, n in counts.items() if n), key=lambda item: (-item[1], item[0])))

@@ -5,8 +5,9 @@ the kernel gives the lock back when the process dies, however it dies. A line is
 
     CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication | C sealed content) SPACE JSON LF
 
-A line that was not written whole fails its checksum and is passed over, never guessed at. What `append`
-has returned from is in the kernel's hands: it survives the death of the process, though not a power cut.
+A line that was not written whole fails its checksum and is passed over, never guessed at. What `intent` and
+`outcome` have returned from is in the kernel's hands and survives the death of the process; `durability.py` says
+when it survives a power cut too.
 """
 
 import fcntl
@@ -19,10 +20,13 @@ from pathlib import Path
 import msgspec
 
 from telemetry.captured import SealedContent
+from telemetry.durability import Durability
 from telemetry.failures import FailureCounts
 from telemetry.types import CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+BALLAST_BYTES = 128 * 1024
+"""Kept free for the outcomes of calls that are under way when the disk fills up."""
 _CHECK_EVERY_S = 1.0
 _encode = msgspec.json.Encoder().encode
 Entry = Intent | CallRecord | FailureCounts | SealedContent
@@ -41,40 +45,81 @@ class JournalError(Exception):
 class Journal:
     """Appends for one process. Not thread-safe: the event loop is its only user. `failing`: the last append did."""
 
-    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, durability: Durability | None = None
+    ) -> None:
+        """`durability`: absent, lines reach the disk when the system likes."""
         self._folder = folder
+        self._durability = durability
+        self.waits = durability is not None and durability.mode == "always"
         self._segment_bytes = segment_bytes
         self._owner = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}"
         self._number = 0
         self._fd = -1
         self._size = 0
-        self._torn = False
+        self._torn = self._spent = False
         self.failing = False
         self._checked = 0.0
         self._lock_fd = -1
+        self._has_ballast = False
         self._open()
+        self._take_ballast()
 
     def intent(self, intent: Intent) -> None:
         """Raises `JournalError` when it could not be written; then no provider may be called."""
-        self._append(b"I", _encode(intent))
+        self._append_with_room(b"I", _encode(intent))
 
     def outcome(self, record: CallRecord) -> None:
-        """Raises `JournalError` when it could not be written; then no answer may be completed."""
-        self._append(b"O", _encode(record))
+        """Raises `JournalError` when it could not be written; then no answer may be completed.
+
+        On a full disk the ballast makes room for it: a call that was begun should not end without its outcome.
+        """
+        body = _encode(record)
+        try:
+            self._append(b"O", body)
+        except JournalError:
+            if not self._has_ballast:
+                raise
+            self._has_ballast = False
+            self._ballast.unlink(missing_ok=True)
+            self._append(b"O", body)
+
+    async def durable(self) -> None:
+        """Where the journal `waits`: returns when what was appended is on the disk. Raises `JournalError`."""
+        assert self._durability is not None, "only asked where the journal waits"
+        try:
+            await self._durability.durable()
+        except OSError as error:
+            self.failing = True
+            raise JournalError(
+                f"The journal cannot be brought to the disk: {error.strerror or error}"
+            ) from None
 
     def failed_authentication(self, counts: FailureCounts) -> None:
         """Raises `JournalError` when it could not be written."""
-        self._append(b"F", _encode(counts))
+        self._append_with_room(b"F", _encode(counts))
 
     def content(self, content: SealedContent) -> None:
-        """Raises `JournalError` when it could not be written."""
-        self._append(b"C", _encode(content))
+        """Raises `JournalError` when it could not be written; then its call has failed."""
+        self._append_with_room(b"C", _encode(content))
 
     def close(self) -> None:
+        if self._durability is not None:
+            if self._fd >= 0:
+                self._durability.sealed(self._fd)
+                self._fd = -1
+            self._durability.close()
+        self._ballast.unlink(missing_ok=True)
         for fd in (self._fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
         self._fd = self._lock_fd = -1
+
+    def _append_with_room(self, kind: bytes, body: bytes) -> None:
+        """Not in the room that the ballast made: that is for outcomes, which are small and come last."""
+        if not self._has_ballast:
+            self._take_ballast()
+        self._append(kind, body)
 
     def _append(self, kind: bytes, body: bytes) -> None:
         text = kind + b" " + body
@@ -89,11 +134,15 @@ class Journal:
                 raise OSError("the line was written in part")
         except (OSError, JournalError) as error:
             self.failing = True
+            # The next line begins a new segment, so that this one can be removed once it is stored, and makes room.
+            self._spent = self._size > 0
             if isinstance(error, JournalError):
                 raise
             raise JournalError(f"The journal cannot be written: {error.strerror or error}") from None
         self.failing = self._torn = False
         self._size += written
+        if self._durability is not None:
+            self._durability.appended(self._fd)
 
     def _ensure_open(self) -> None:
         """Starts the next segment when this one is full, or is no longer where the writer looks for it."""
@@ -101,9 +150,8 @@ class Journal:
         if now - self._checked > _CHECK_EVERY_S:
             self._checked = now
             if self._fd >= 0 and not _lies_at(self._fd, self._path(self._number)):
-                os.close(self._fd)
-                self._fd = -1
-        if self._fd < 0 or self._size >= self._segment_bytes:
+                self._let_go()
+        if self._fd < 0 or self._spent or self._size >= self._segment_bytes:
             self._open()
 
     def _path(self, number: int) -> Path:
@@ -122,10 +170,34 @@ class Journal:
             fd = os.open(self._path(self._number + 1), flags, 0o600)
         except OSError as error:
             raise JournalError(f"The journal cannot be opened: {error}") from None
-        if self._fd >= 0:
-            os.close(self._fd)
+        if self._durability is not None:
+            self._durability.opened(self._folder)
+        self._let_go()
         self._number += 1
-        self._fd, self._size, self._torn = fd, 0, False
+        self._fd, self._size, self._torn, self._spent = fd, 0, False, False
+
+    @property
+    def _ballast(self) -> Path:
+        return self._folder / f"{self._owner}.ballast"
+
+    def _take_ballast(self) -> None:
+        """Raises `JournalError`: without it no call may begin."""
+        try:
+            with open(os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
+                file.write(bytes(BALLAST_BYTES))
+        except OSError as error:
+            self.failing = True
+            self._ballast.unlink(missing_ok=True)
+            raise JournalError(f"The journal has no room: {error.strerror}") from None
+        self._has_ballast = True
+
+    def _let_go(self) -> None:
+        """Of the segment that was written so far."""
+        if self._fd >= 0 and self._durability is not None:
+            self._durability.sealed(self._fd)
+        elif self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
 
 
 def _lies_at(fd: int, path: Path) -> bool:

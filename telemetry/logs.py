@@ -5,7 +5,6 @@
 The queue is bounded. When it overflows, lines are dropped, counted and reported; a call never waits.
 """
 
-import fcntl
 import logging
 import os
 import queue
@@ -21,6 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from telemetry.health import timestamp
+from telemetry.log_file import Notice, RotatingFile, Standing
 from telemetry.metrics import METRICS
 
 Level = Literal["error", "warn", "info", "debug"]
@@ -79,60 +79,6 @@ class Redactor:
         return self._payloads and (key in _PAYLOAD_EXACT or _PAYLOAD_KEY.search(key) is not None)
 
 
-class RotatingFile:
-    """Appends to `path`, moving it to `.1 … .N` before it would pass `max_bytes`. Safe for several processes:
-    a lock file is held while a batch is written, and a file that was moved or deleted is opened anew."""
-
-    def __init__(self, path: Path, *, max_bytes: int, max_files: int) -> None:
-        self._path, self._max_bytes, self._max_files = path, max_bytes, max_files
-
-    def write(self, data: bytes) -> None:
-        """Raises `OSError` when the file cannot be written."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self._append(data)
-        finally:
-            os.close(lock)
-
-    def _append(self, data: bytes) -> None:
-        size = self._path.stat().st_size if self._path.exists() else 0
-        fitting: list[bytes] = []
-        for line in data.split(b"\n")[:-1]:
-            if size and size + len(line) + 1 > self._max_bytes:
-                self._write_all(b"".join(fitting))
-                self._rotate()
-                fitting, size = [], 0
-            fitting.append(line + b"\n")
-            size += len(line) + 1
-        self._write_all(b"".join(fitting))
-
-    def _write_all(self, data: bytes) -> None:
-        """All or nothing: what a full disk cut short is taken back, so that no line is torn."""
-        if not data:
-            return
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = os.fstat(fd).st_size
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-        except OSError:
-            os.ftruncate(fd, size)
-            raise
-        finally:
-            os.close(fd)
-
-    def _rotate(self) -> None:
-        for number in range(self._max_files, 0, -1):
-            source = self._path if number == 1 else Path(f"{self._path}.{number - 1}")
-            if source.exists():
-                source.replace(f"{self._path}.{number}")
-        if self._max_files == 0:
-            self._path.unlink(missing_ok=True)
-
-
 class JsonLog:
     """One per process; see `configure`. Usable before it is started: lines wait in the queue."""
 
@@ -143,6 +89,7 @@ class JsonLog:
         self._file: RotatingFile | None = None
         self._thread: threading.Thread | None = None
         self._dropped = 0
+        self._drops = threading.Lock()
         self._stdout_fd = -1
         self._file_failed = False
 
@@ -163,6 +110,13 @@ class JsonLog:
             self._queue.put(None)
             self._thread.join(timeout=5)
             self._thread = None
+
+    def standing(self) -> Standing | None:
+        """Of the log file; None without one, or when it cannot be looked at."""
+        try:
+            return self._file.standing() if self._file is not None else None
+        except OSError:
+            return None
 
     def error(self, message: str, **parts: Any) -> None:
         self.write("error", message, **parts)
@@ -188,8 +142,9 @@ class JsonLog:
         if LEVELS[level] > self._level:
             return
         if self._queue.qsize() >= QUEUE_LINES:
-            self._dropped += 1
-            METRICS.count("log_lines_dropped")
+            with self._drops:
+                self._dropped += 1
+                METRICS.count("log_lines_dropped")
             return
         self._queue.put((time.time(), level, message, request_id, trace_id, metadata))
 
@@ -223,7 +178,8 @@ class JsonLog:
             keys = {"keys": sorted(found)}
             lines += _line(at, "warn", "Sensitive log metadata redacted", request_id, trace_id, keys)
         if self._dropped:
-            dropped, self._dropped = self._dropped, 0
+            with self._drops:
+                dropped, self._dropped = self._dropped, 0
             lines += _line(at, "warn", "Log lines dropped", None, None, {"lines": dropped})
         return lines
 
@@ -232,7 +188,7 @@ class JsonLog:
         if self._file is None:
             return
         try:
-            self._file.write(data)
+            self._warn_of(self._file.write(data), self._file)
             self._file_failed = False
         except OSError as error:
             METRICS.count("log_file_failures")
@@ -240,6 +196,14 @@ class JsonLog:
                 self._file_failed = True
                 reason = {"error": error.strerror or type(error).__name__}
                 self._print(_line(timestamp(), "error", "Log file cannot be written", None, None, reason))
+
+    def _warn_of(self, notices: list[Notice], file: RotatingFile) -> None:
+        for event, words, told in notices:
+            METRICS.count(event)
+            line = _line(timestamp(), "warn", words, None, None, told)
+            if self._level >= LEVELS["warn"]:
+                self._print(line)
+                file.write(line)
 
     def _print(self, data: bytes) -> None:
         view = memoryview(data)

@@ -1,11 +1,20 @@
 """The record: one row per authenticated call (contract §7). Written by `writer.py`, changed by nobody."""
 
+import json
 from typing import Any, NoReturn
 
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
 from telemetry.failures import KINDS
+
+FILTERED = (
+    *("tool_id", "token_id", "provider", "model", "method", "outcome", "request_id", "trace_id"),
+    *("peer", "config_version"),
+)
+"""What the record is filtered by (`search.py`): each has an index in which its rows lie in the order of time."""
 
 
 class RequestLog(models.Model):
@@ -39,17 +48,23 @@ class RequestLog(models.Model):
     request_digest = models.CharField(max_length=100, blank=True)
     prompt_digest = models.CharField(max_length=100, blank=True)
     answer_digest = models.CharField(max_length=100, blank=True)
+    chain = models.CharField(max_length=32, blank=True, editable=False)
+    sequence = models.PositiveBigIntegerField(null=True, editable=False)
+    hash = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         ordering = ("-pk",)
+        permissions = [
+            ("export_requestlog", "Can export the record of calls"),
+            ("find_text", "Can ask whether a text was sent"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=("chain", "sequence"), name="record_once_per_place_in_chain")
+        ]
         verbose_name = "call"
         verbose_name_plural = "record of calls"
-        permissions = [("find_text", "Can ask whether a text was sent")]
         indexes = [
-            models.Index(fields=("tool_id", "-id"), name="record_by_client"),
-            models.Index(fields=("outcome", "-id"), name="record_by_outcome"),
-            models.Index(fields=("provider", "-id"), name="record_by_provider"),
-            models.Index(fields=("request_id",), name="record_by_request_id"),
+            *(models.Index(fields=(column, "started_at"), name=f"record_{column}_at") for column in FILTERED),
             models.Index(fields=("request_digest", "-id"), name="record_by_request_digest"),
             models.Index(fields=("prompt_digest", "-id"), name="record_by_prompt_digest"),
             models.Index(fields=("answer_digest", "-id"), name="record_by_answer_digest"),
@@ -70,11 +85,128 @@ class RequestLog(models.Model):
         return kept.filter(call_id=self.call_id, expires_at__gt=timezone.now()).first()
 
 
+class Signed(models.Model):
+    """Something that was signed about a chain. `line`: the whole entry as one line of JSON, signature included."""
+
+    chain = models.CharField(max_length=32)
+    signed_at = models.DateTimeField()
+    line = models.TextField()
+
+    class Meta:
+        abstract = True
+
+    def entry(self) -> dict[str, Any]:
+        return dict(json.loads(self.line))
+
+
+class AuditCheckpoint(Signed):
+    """Says which hash the row `sequence` has. `number`: 1, 2, … within the chain."""
+
+    number = models.PositiveBigIntegerField()
+    sequence = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "checkpoint"
+        constraints = [models.UniqueConstraint(fields=("chain", "number"), name="checkpoint_once_per_number")]
+        indexes = [models.Index(fields=("chain", "sequence"), name="checkpoint_by_sequence")]
+
+    def __str__(self) -> str:
+        return f"{self.chain} {self.number}: up to row {self.sequence}"
+
+
+class AuditTombstone(Signed):
+    """Covers rows that were removed for their age, `first` to `last`; what lies between may still be there."""
+
+    first = models.PositiveBigIntegerField()
+    last = models.PositiveBigIntegerField()
+    rows = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "tombstone"
+        indexes = [models.Index(fields=("chain", "first"), name="tombstone_by_first")]
+
+    def __str__(self) -> str:
+        return f"{self.chain}: {self.rows} rows from {self.first} to {self.last}"
+
+
+class RetentionRule(models.Model):
+    """How long calls are kept. The rule that names most applies: client and outcome, client, outcome, neither."""
+
+    tool_id = models.CharField("client", max_length=200, blank=True, help_text="Empty: every client.")
+    outcome = models.CharField(
+        max_length=30,
+        blank=True,
+        help_text="As the record shows it, for example ok or RATE_LIMIT. Empty: every one.",
+    )
+    days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(36_500)],
+        help_text="Calls older than this are removed. Empty: these are kept for good.",
+    )
+
+    class Meta:
+        ordering = ("tool_id", "outcome")
+        constraints = [
+            models.UniqueConstraint(fields=("tool_id", "outcome"), name="one_rule_per_client_and_outcome")
+        ]
+
+    def __str__(self) -> str:
+        kept = "for good" if self.days is None else f"{self.days} days"
+        return f"{self.tool_id or 'every client'}, {self.outcome or 'every outcome'}: {kept}"
+
+
+class LegalHold(models.Model):
+    """Calls that must not be removed, whatever the rules say, until the hold is released."""
+
+    reason = models.CharField(
+        max_length=500, help_text="Why these calls are kept, for example a case number."
+    )
+    tool_id = models.CharField("client", max_length=200, blank=True, help_text="Empty: every client.")
+    since = models.DateTimeField(
+        null=True, blank=True, help_text="Calls from then on. Empty: from the first."
+    )
+    until = models.DateTimeField(
+        null=True, blank=True, help_text="Calls before then. Empty: also those to come."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    released_at = models.DateTimeField(
+        null=True, blank=True, help_text="Set to release it; the hold stays listed."
+    )
+
+    class Meta:
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class AuditVerification(models.Model):
+    """What a verification of the record found. `findings`: at most the first hundred, in words."""
+
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    scope = models.CharField(max_length=200)
+    rows = models.PositiveBigIntegerField()
+    found = models.PositiveBigIntegerField()
+    findings = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "verification"
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M}: {self.found} findings in {self.rows} rows"
+
+
 class CallRollup(models.Model):
     """Calls summed up by time and by whom: what the home page reads instead of the record. Kept by the writer.
 
-    `dimension` and `name`: all calls (""), those last sent to a provider, or those of a client. `latency` and
-    `first_event`: how many calls fell into each bucket of `telemetry.sums.BUCKETS_MS`.
+    `dimension` and `name`: all calls (""), those last sent to a provider, or those of a client. The other columns
+    are those of `telemetry.sums.Sum`; what versions before the longest was kept have summed up has null there.
     """
 
     PERIODS = (("minute", "minute"), ("hour", "hour"), ("day", "day"))
@@ -85,12 +217,15 @@ class CallRollup(models.Model):
     start = models.DateTimeField()
     name = models.CharField(max_length=200, blank=True)
     calls = models.PositiveBigIntegerField(default=0)
-    errors = models.PositiveBigIntegerField(default=0)
+    errors = models.PositiveBigIntegerField("not answered", default=0)
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
     outcomes = models.JSONField(default=dict)
+    refused = models.JSONField(default=dict)
     latency = models.JSONField(default=list)
     first_event = models.JSONField(default=list)
+    longest_ms = models.PositiveIntegerField("longest (ms)", null=True)
+    longest_first_event_ms = models.PositiveIntegerField("longest to first token (ms)", null=True)
 
     class Meta:
         verbose_name = "roll-up of calls"
@@ -103,6 +238,40 @@ class CallRollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.period} {self.start:%Y-%m-%d %H:%M} {self.dimension} {self.name}".strip()
+
+
+class MethodUse(models.Model):
+    """When a client last called a method that it may call. Kept by the writer, one row a client and method."""
+
+    tool_id = models.CharField("client", max_length=200)
+    method = models.CharField(max_length=20)
+    last_at = models.DateTimeField("last used")
+
+    class Meta:
+        verbose_name = "method use"
+        constraints = [models.UniqueConstraint(fields=("tool_id", "method"), name="use_once_per_grant")]
+
+    def __str__(self) -> str:
+        return f"{self.tool_id} {self.method}"
+
+
+class SavedFilter(models.Model):
+    """A filter of the record under a name. `query`: as it stands in the list's address. Shared: others see it too."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2_000)
+    shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name", "pk")
+        constraints = [
+            models.UniqueConstraint(fields=("owner", "name"), name="filter_once_per_owner_and_name")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class FailedAuthentication(models.Model):
@@ -179,7 +348,7 @@ class ContentAccess(models.Model):
     class Meta:
         ordering = ("-pk",)
         verbose_name = "opening of content"
-        verbose_name_plural = "openings of content"
+        verbose_name_plural = "opened content"
         default_permissions = ("view",)
 
     def __str__(self) -> str:

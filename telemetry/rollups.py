@@ -5,6 +5,7 @@ Only the journal's writer writes them, in the transaction that adds the rows the
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,14 +13,14 @@ from django.db import transaction
 from django.db.models import Q
 
 from telemetry.models import CallRollup, RequestLog
-from telemetry.sums import Sum
+from telemetry.sums import Sum, longest_possible
 
 Key = tuple[str, str, datetime, str]
 """Period, dimension, start, name: what is unique in the table."""
 KEY = ("period", "dimension", "start", "name")
-SUMMED = ("calls", "errors", "input_tokens", "output_tokens", "outcomes", "latency", "first_event")
+SUMMED = tuple(field.name for field in fields(Sum))
 READ = (
-    *("started_at", "tool_id", "provider", "outcome"),
+    *("started_at", "tool_id", "provider", "outcome", "status"),
     *("duration_ms", "first_event_ms", "input_tokens", "output_tokens"),
 )
 KEPT = {"minute": timedelta(days=2), "hour": timedelta(days=35)}
@@ -44,7 +45,7 @@ def add(rows: Iterable[RequestLog]) -> None:
     for row in _stored(sums):
         known = sums.get((row.period, row.dimension, row.start, row.name))
         if known is not None:
-            known.merge(_sum(row))
+            known.merge(stored(*(getattr(row, name) for name in SUMMED)))
     _write(sums)
 
 
@@ -80,8 +81,13 @@ def _stored(keys: Iterable[Key]) -> Iterator[CallRollup]:
     return CallRollup.objects.filter(wanted).iterator() if groups else iter(())
 
 
-def _sum(row: CallRollup) -> Sum:
-    return Sum(**{name: getattr(row, name) for name in SUMMED})
+def stored(*summed: Any) -> Sum:
+    """From a row's columns, `SUMMED` in order."""
+    found = Sum(*summed)
+    if found.longest_ms is None:
+        found.longest_ms = longest_possible(found.latency)
+        found.longest_first_event_ms = longest_possible(found.first_event)
+    return found
 
 
 def _write(sums: Mapping[Key, Sum]) -> None:
@@ -106,7 +112,7 @@ def prune(now: datetime) -> None:
 
 
 def rebuild(now: datetime) -> None:
-    """Sums the record up where that was never done: after an update from a version without roll-ups.
+    """Sums the record up where that was never done, or by a version that kept less: after an update.
 
     Newest day first, a day a transaction, each replacing what there was. One that was cut off begins again,
     because the oldest day, the last one done, tells whether all are. No other writer may run meanwhile.
@@ -124,7 +130,8 @@ def rebuild(now: datetime) -> None:
 
 
 def _is_summed_up(day: datetime) -> bool:
-    return CallRollup.objects.filter(period="day", dimension="all", start=day).exists()
+    found = CallRollup.objects.filter(period="day", dimension="all", start=day)
+    return found.exclude(longest_ms=None).exists()
 
 
 def _rebuild_day(day: datetime, now: datetime) -> None:
@@ -133,8 +140,17 @@ def _rebuild_day(day: datetime, now: datetime) -> None:
         rows = RequestLog.objects.filter(started_at__gte=hour, started_at__lt=hour + timedelta(hours=1))
         minutes = by_minute(rows.values_list(*READ, named=True))
         if hour >= now - KEPT["minute"]:
-            _write(minutes)
+            _replace(minutes)
         hours |= coarser(minutes, "hour")
     if day >= now - KEPT["hour"]:
-        _write(hours)
-    _write(coarser(hours, "day"))
+        _replace(hours)
+    _replace(coarser(hours, "day"))
+
+
+def _replace(sums: dict[Key, Sum]) -> None:
+    """Where more was counted than the record still holds, what was counted stays: somebody removed old rows."""
+    for row in _stored(sums):
+        key = row.period, row.dimension, row.start, row.name
+        if key in sums and row.calls > sums[key].calls:
+            sums[key] = stored(*(getattr(row, name) for name in SUMMED))
+    _write(sums)

@@ -2,12 +2,13 @@
 
 Durations are counted in fixed buckets, so that percentiles of any time span come from a few hundred rows.
 The price: an estimate is right to within its bucket, whose upper bound is at most 2.5 times its lower one
-(the first reaches from 0 to 1 ms); what took longer than 10 minutes counts as 10 minutes.
+(the first reaches from 0 to 1 ms). The longest is kept as it was: no estimate is above it.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple, Protocol
 
 BUCKETS_MS = (
@@ -23,6 +24,7 @@ class Call(Protocol):
 
     provider: str
     outcome: str
+    status: int
     duration_ms: int
     first_event_ms: int | None
     input_tokens: int
@@ -31,7 +33,9 @@ class Call(Protocol):
 
 @dataclass(slots=True)
 class Sum:
-    """`outcomes`: outcome → calls. `latency`, `first_event`: calls by bucket, up to the last that has any.
+    """`errors`: calls that were not answered, those included that ended by their caller's doing, which `refused`
+    counts by outcome. `outcomes`: outcome → calls. `latency`, `first_event`: calls by bucket, up to the last that
+    has any; `longest_ms`, `longest_first_event_ms`: the longest of these, 0 without any.
 
     Only calls that a provider was asked for have a latency: a refusal's millisecond says nothing of a model.
     """
@@ -41,8 +45,11 @@ class Sum:
     input_tokens: int = 0
     output_tokens: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     latency: list[int] = field(default_factory=list)
     first_event: list[int] = field(default_factory=list)
+    longest_ms: int = 0
+    longest_first_event_ms: int = 0
 
     def add(self, call: Call) -> None:
         self.calls += 1
@@ -50,20 +57,37 @@ class Sum:
         self.input_tokens += call.input_tokens
         self.output_tokens += call.output_tokens
         self.outcomes[call.outcome] = self.outcomes.get(call.outcome, 0) + 1
+        if is_callers_doing(call):
+            self.refused[call.outcome] = self.refused.get(call.outcome, 0) + 1
         if call.provider:
             _count(self.latency, bisect_left(BUCKETS_MS, call.duration_ms))
+            self.longest_ms = max(self.longest_ms, call.duration_ms)
         if call.first_event_ms is not None:
             _count(self.first_event, bisect_left(BUCKETS_MS, call.first_event_ms))
+            self.longest_first_event_ms = max(self.longest_first_event_ms, call.first_event_ms)
 
     def merge(self, other: "Sum") -> None:
         self.calls += other.calls
         self.errors += other.errors
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
-        for outcome, calls in other.outcomes.items():
-            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + calls
+        for mine, theirs in ((self.outcomes, other.outcomes), (self.refused, other.refused)):
+            for outcome, calls in theirs.items():
+                mine[outcome] = mine.get(outcome, 0) + calls
         _add_counts(self.latency, other.latency)
         _add_counts(self.first_event, other.first_event)
+        self.longest_ms = max(self.longest_ms, other.longest_ms)
+        self.longest_first_event_ms = max(self.longest_first_event_ms, other.longest_first_event_ms)
+
+
+def is_callers_doing(call: Call) -> bool:
+    """Refused before a provider was asked, for what its caller sent or may not, or left by its caller.
+
+    What a provider refuses is an error: it may as well be our configuration that it does not like.
+    """
+    if call.outcome == "CLIENT_CLOSED":
+        return True
+    return call.outcome != "ok" and not call.provider and 400 <= call.status < 500
 
 
 def _count(histogram: list[int], bucket: int) -> None:
@@ -98,20 +122,24 @@ class Percentiles(NamedTuple):
     p99: float
 
 
-def percentiles(histogram: Sequence[int]) -> Percentiles | None:
+def percentiles(histogram: Sequence[int], longest_ms: float) -> Percentiles | None:
     """None without calls."""
     if not any(histogram):
         return None
-    return Percentiles(*(percentile(histogram, percent) for percent in (50, 95, 99)))
+    return Percentiles(*(percentile(histogram, percent, longest_ms) for percent in (50, 95, 99)))
 
 
-def percentile(histogram: Sequence[int], percent: int) -> float:
-    """Nearest rank, ms: the call of that rank is in the same bucket, where calls are taken to lie evenly."""
+def percentile(histogram: Sequence[int], percent: int, longest_ms: float) -> float:
+    """Nearest rank, ms: the call of that rank is in the same bucket, where calls are taken to lie evenly.
+
+    The last bucket reaches no further than the longest call.
+    """
     rank = -(-sum(histogram) * percent // 100)
     before = 0
     for bucket, calls in enumerate(histogram):
         if calls and before + calls >= rank:
             low, high = bounds(bucket)
+            high = min(high, longest_ms)
             return low + (high - low) * (rank - before) / calls
         before += calls
     return 0.0
@@ -120,4 +148,9 @@ def percentile(histogram: Sequence[int], percent: int) -> float:
 def bounds(bucket: int) -> tuple[float, float]:
     """Lower (excluded) and upper (included) bound of a bucket, ms."""
     low = BUCKETS_MS[bucket - 1] if bucket else 0
-    return float(low), float(BUCKETS_MS[bucket] if bucket < len(BUCKETS_MS) else low)
+    return float(low), float(BUCKETS_MS[bucket]) if bucket < len(BUCKETS_MS) else inf
+
+
+def longest_possible(histogram: Sequence[int]) -> int:
+    """Where the longest was not kept: what no call of the last bucket was above, as far as is known, ms."""
+    return BUCKETS_MS[min(len(histogram), len(BUCKETS_MS)) - 1] if histogram else 0

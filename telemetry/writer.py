@@ -6,26 +6,35 @@ every intent in it has its outcome, or its process is dead and the outcome is re
 """
 
 import fcntl
+import json
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
-from telemetry import beside, rollups
+from telemetry import beside, rollups, uses
+from telemetry.audit.canonical import settled
+from telemetry.audit.chain import Chain
+from telemetry.audit.pruning import prune
 from telemetry.journal import Entry, is_alive, parse
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
 BATCH_BYTES = 1024 * 1024
 POLL_S = 0.2
+LOCK_WAIT_S = 3.0
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 SET_ASIDE = "set-aside.jsonl"
+OFFSETS = "offsets.json"
 UNFIT = (OverflowError, ValueError, TypeError, DataError, IntegrityError)
 """What a value raises that a column does not take. Everything else the database raises is waited out."""
 PRUNE_EVERY = timedelta(hours=1)
+PRUNED_AT_ONCE = 2000
 OnRows = Callable[[Mapping[str, datetime]], None]
 Hourly = Callable[[datetime], None]
 
@@ -33,19 +42,37 @@ Hourly = Callable[[datetime], None]
 class Segment:
     """How far one file has been read, and which intents in it wait for an outcome."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        """`offset`: up to where an earlier writer has stored it; of that only open intents are of interest."""
         self.path = path
         self.owner = path.name.rsplit("-", 1)[0]
         self.offset = 0
         self.open: dict[str, Intent] = {}
+        while self.offset < offset:
+            entries, reached = self.read(offset - self.offset)
+            if reached == self.offset:
+                break
+            self.offset = reached
+            self.note(entries, (self,))
 
-    def read(self) -> tuple[list[Entry], int]:
+    def note(self, entries: Iterable[Entry], siblings: Iterable["Segment"]) -> None:
+        """Intents are open until their outcome comes, which may be in a later segment of the same process."""
+        for entry in entries:
+            if isinstance(entry, Intent):
+                self.open[entry.call_id] = entry
+        for entry in entries:
+            if isinstance(entry, CallRecord):
+                for sibling in siblings:
+                    sibling.open.pop(entry.call_id, None)
+
+    def read(self, most: int = BATCH_BYTES) -> tuple[list[Entry], int]:
         """The next whole lines and the offset behind them; the offset is moved once they are stored."""
+        wanted = min(most, BATCH_BYTES)
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            data = file.read(BATCH_BYTES)
+            data = file.read(wanted)
         end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) == BATCH_BYTES:
+        if end == 0 and len(data) == wanted:
             end = len(data)
         return list(parse(data[:end])), self.offset + end
 
@@ -54,19 +81,30 @@ class Writer:
     """`on_rows` is told, inside the same transaction, of each batch: token id → last use. `hourly` removes what is
     past its time."""
 
-    def __init__(self, folder: Path, on_rows: OnRows, hourly: Hourly = lambda now: None) -> None:
-        self._folder, self._on_rows, self._hourly = folder, on_rows, hourly
+    def __init__(
+        self, folder: Path, on_rows: OnRows, chain: Chain, hourly: Hourly = lambda now: None
+    ) -> None:
+        self._folder, self._on_rows, self._chain, self._hourly = folder, on_rows, chain, hourly
         self._segments: dict[str, Segment] = {}
+        self._reached = folder / OFFSETS
+        self._kept: dict[str, int] | None = None
+        self._begun = False
         self._pruned: datetime | None = None
 
-    def keep_rollups(self, now: datetime) -> None:
-        """Before the first rows, sums up a record that has no roll-ups; removes old ones hourly."""
-        if self._pruned is None:
+    def keep_up(self, now: datetime) -> None:
+        """Before the first rows, chains and sums up a record of older versions; removes hourly what is too old."""
+        if not self._begun:
+            self._chain.adopt()
             rollups.rebuild(now)
+            uses.rebuild(now)
+            self._begun = True
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             rollups.prune(now)
             self._hourly(now)
-            self._pruned = now
+            uses.prune(now)
+            # A part at a time: storing what comes in goes on in between.
+            if prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
+                self._pruned = now
 
     def run_once(self) -> int:
         """Stores what is there now and returns the number of new rows. Raises `DatabaseError`."""
@@ -77,15 +115,42 @@ class Writer:
             for segment in segments:
                 stored += self._drain(segment, segments)
             self._tidy(owner, segments, alive=alive)
+        with suppress(OSError):  # a full disk; then some of it is read again, and found to be stored
+            self._keep_offsets()
+        self._chain.tell()
         return stored
 
     def _by_owner(self) -> dict[str, list[Segment]]:
         found: dict[str, list[Segment]] = {}
         names = sorted(path.name for path in self._folder.glob("*.spool"))
-        self._segments = {name: self._segments.get(name) or Segment(self._folder / name) for name in names}
+        reached = self._offsets() if set(names) - set(self._segments) else {}
+        self._segments = {
+            name: self._segments.get(name) or Segment(self._folder / name, reached.get(name, 0))
+            for name in names
+        }
         for segment in self._segments.values():
             found.setdefault(segment.owner, []).append(segment)
         return found
+
+    def _offsets(self) -> dict[str, int]:
+        """How far an earlier writer came. A record that was pruned since must not come back from the journal."""
+        try:
+            return {str(name): int(offset) for name, offset in json.loads(self._reached.read_text()).items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def _keep_offsets(self) -> None:
+        offsets = {name: segment.offset for name, segment in self._segments.items() if segment.offset}
+        if offsets == self._kept:
+            return
+        if offsets:
+            made = self._reached.with_suffix(".new")
+            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                json.dump(offsets, file)
+            made.replace(self._reached)
+        else:
+            self._reached.unlink(missing_ok=True)
+        self._kept = offsets
 
     def _drain(self, segment: Segment, siblings: Sequence[Segment]) -> int:
         stored = 0
@@ -93,16 +158,10 @@ class Writer:
             entries, offset = segment.read()
             if offset == segment.offset:
                 return stored
-            outcomes = [entry for entry in entries if isinstance(entry, CallRecord)]
             beside.store(entries, self._set_aside)
-            stored += self._store(outcomes)
+            stored += self._store([entry for entry in entries if isinstance(entry, CallRecord)])
             segment.offset = offset
-            for entry in entries:
-                if isinstance(entry, Intent):
-                    segment.open[entry.call_id] = entry
-            for outcome in outcomes:
-                for sibling in siblings:
-                    sibling.open.pop(outcome.call_id, None)
+            segment.note(entries, siblings)
 
     def _tidy(self, owner: str, segments: Sequence[Segment], *, alive: bool) -> None:
         if not alive:
@@ -110,7 +169,8 @@ class Writer:
             self._store(lost)
             for segment in segments:
                 self._remove(segment)
-            (self._folder / f"{owner}.lock").unlink(missing_ok=True)
+            for ending in ("ballast", "lock"):
+                (self._folder / f"{owner}.{ending}").unlink(missing_ok=True)
             return
         for segment in segments[:-1]:
             if not segment.open:
@@ -125,12 +185,20 @@ class Writer:
         if not records:
             return 0
         try:
-            return self._store_batch(records)
+            return self._store_or_look_again(records)
         except UNFIT as error:
             if len(records) == 1:
                 self._set_aside(records[0], error)
                 return 0
         return sum(self._store([record]) for record in records)
+
+    def _store_or_look_again(self, records: Sequence[CallRecord]) -> int:
+        """A place in the chain may be taken by a row that is not ours: then the chain is looked at again."""
+        try:
+            return self._store_batch(records)
+        except IntegrityError:
+            self._chain.look_again()
+        return self._store_batch(records)
 
     def _set_aside(self, record: CallRecord, error: Exception) -> None:
         """Where the health of the record tells of it. Nothing is lost: the line is the journal's own."""
@@ -145,11 +213,16 @@ class Writer:
             known = RequestLog.objects.filter(call_id__in=list(unique)).values_list("call_id", flat=True)
             for call_id in known:
                 unique.pop(str(call_id), None)
+            if not unique:
+                return 0
             rows = [_row(record) for record in unique.values()]
+            head = self._chain.extend(rows)
             RequestLog.objects.bulk_create(rows, batch_size=500)
             rollups.add(rows)
+            uses.add(rows)
             self._on_rows(_last_use(unique.values()))
-        return len(unique)
+        self._chain.reached(head)
+        return len(rows)
 
 
 def _last_use(records: Iterable[CallRecord]) -> dict[str, datetime]:
@@ -174,7 +247,7 @@ def _row(record: CallRecord) -> RequestLog:
         provider=record.provider,
         model=_text(record.model, 500),
         strategy=record.strategy,
-        attempts=[msgspec.json.decode(attempt) for attempt in record.attempts],
+        attempts=settled([msgspec.json.decode(attempt) for attempt in record.attempts]),
         outcome=record.outcome,
         reason=record.reason[:50],
         status=record.status,
@@ -187,7 +260,7 @@ def _row(record: CallRecord) -> RequestLog:
         bytes_out=_count(record.bytes_out, INT64),
         sanitised=record.sanitised,
         config_version=record.config_version,
-        decision=msgspec.json.decode(record.decision),
+        decision=settled(msgspec.json.decode(record.decision)),
         request_digest=record.request_digest,
         prompt_digest=record.prompt_digest,
         answer_digest=record.answer_digest,
@@ -218,6 +291,16 @@ class WriterLock:
         return True
 
 
+def _taken_in_time(lock: WriterLock) -> bool:
+    """The last one to look at the journal waits a little for another writer that is about to end."""
+    until = time.monotonic() + LOCK_WAIT_S
+    while not lock.take():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None:
     """`over(seconds)` waits that long and tells whether to end. What is left is stored before the end.
 
@@ -227,8 +310,8 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
     pause = POLL_S
     while True:
         try:
-            if lock.take():
-                writer.keep_rollups(datetime.now(UTC))
+            if lock.take() or (ending and _taken_in_time(lock)):
+                writer.keep_up(datetime.now(UTC))
                 writer.run_once()
             pause = POLL_S
         except DatabaseError:

@@ -94,6 +94,19 @@ class RunningGateway:
         assert not check or done.returncode == 0, done.stderr
         return done
 
+    @contextmanager
+    def without_table(self, table: str) -> Iterator[None]:
+        """A damaged database: what reads or writes there fails half-way, in the middle of what it was doing."""
+
+        def rename(old: str, new: str) -> None:
+            sql = f"ALTER TABLE {old} RENAME TO {new}"
+            code = f"from django.db import connection; connection.cursor().execute({sql!r})"
+            self.manage("shell", "-v", "0", "-c", code)
+
+        rename(table, f"{table}_lost")
+        yield
+        rename(f"{table}_lost", table)
+
     def configure(self, providers: dict[str, Any] | None, clients: dict[str, Any] | None) -> None:
         folder = self.folder / "config"
         folder.mkdir(exist_ok=True)

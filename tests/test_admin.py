@@ -11,7 +11,9 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client as Browser
+from django.test import RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
+from django_ratelimit.core import get_usage
 
 from clients.loader import issue
 from gateway.configfile import peppers
@@ -67,10 +69,16 @@ def errors(response: Any) -> str:
     return str(response.context["errors"]) if response.context and "errors" in response.context else ""
 
 
+OWN_LISTS = frozenset({"telemetry.requestlog"})
+"""Tables whose list is not the stock one, with a filter of its own: the record is read by keyset."""
+
+
 def test_every_table_is_in_the_admin_with_search_and_columns() -> None:
     for model in (m for app in OWN_APPS for m in apps.get_app_config(app).get_models()):
         registered = admin.site._registry.get(model)
         assert registered is not None, model
+        if model._meta.label_lower in OWN_LISTS:
+            continue
         assert registered.search_fields, model
         assert len(registered.list_display) > 1, model
 
@@ -132,12 +140,12 @@ def test_a_provider_with_thousands_of_models_can_still_be_saved(ada: Browser) ->
         ({"base_url": "http://169.254.169.254/"}, "neither public nor loopback"),
         ({"base_url": "http://10.1.2.3/v1"}, "LLM_CALLER_EGRESS_ALLOW"),
         ({"name": "two words"}, "Letters, digits"),
-        ({"kind": "anthropic", "capability_rows-0-capability": "embed"}, "has no embed"),
+        ({"kind": "anthropic", "capability_rows-0-capability": "embed"}, "have no embed"),
         ({"capability_rows-0-declared": ""}, "Enable at least one capability"),
         ({"credential_source": "env"}, "Name the environment variable"),
         ({"credential_source": "env", "credential_name": KEY}, "never a key"),
         ({"credential_source": "env", "credential_name": "not a name"}, "never a key"),
-        ({"connect_ms": 999_999_999_999}, "2147483647"),
+        ({"connect_ms": 999_999_999_999}, "At most 2,147,483,647."),
         ({"credential_source": "stored"}, "Enter the key to keep"),
         ({"new_key": KEY}, "Kept in the database"),
         ({"credential_source": "stored", "new_key": KEY + "é"}, "English keyboard"),
@@ -215,14 +223,25 @@ def test_deleting_a_provider_takes_its_aliases_along(ada: Browser) -> None:
     assert load_catalog(TIMEOUTS, KeyRing(("k" * 40,))).aliases == {}
 
 
+def address_with_time(seconds: int = 40) -> str:
+    """An address whose minute is far from over: each has its own, in which the library counts."""
+
+    def left(address: str) -> int:
+        usage = get_usage(RequestFactory().get("/"), group="left", key=lambda *_: address, rate="1/m")
+        return int(usage["time_left"])
+
+    return next(a for n in range(1, 255) if left(a := f"198.51.100.{n}") >= seconds)
+
+
 def test_the_sixth_bad_login_is_a_429_and_a_good_one_is_not_counted() -> None:
     User.objects.create_superuser("ada", "", "ada's password 1")
+    there = Browser(REMOTE_ADDR=address_with_time())
     statuses = [
-        Browser().post("/admin/login/", {"username": "ada", "password": f"guess {n}"}).status_code
+        there.post("/admin/login/", {"username": "ada", "password": f"guess {n}"}).status_code
         for n in range(7)
     ]
     assert statuses == [200] * 5 + [429] * 2
-    refused = Browser().post("/admin/login/", {"username": "ada", "password": "ada's password 1"})
+    refused = there.post("/admin/login/", {"username": "ada", "password": "ada's password 1"})
     assert refused.json()["error"] == "RATE_LIMIT"
     assert refused.headers["retry-after"] == "60"
 

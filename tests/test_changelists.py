@@ -1,9 +1,8 @@
-"""The admin's lists: as many queries for fifty rows as for two, and what they find of the record."""
+"""The admin's lists: as many queries for fifty rows as for two."""
 
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -19,12 +18,12 @@ from gateway.configfile import peppers
 from gateway.models import ConfigChange
 from providers.models import ModelAlias, Provider
 from telemetry import rollups
-from telemetry.admin import COUNTED, CappedPaginator
 from telemetry.models import CallRollup, RequestLog
+from telemetry.read_only import COUNTED, CappedPaginator
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.now(UTC)
-RECORD, ROLLUPS = "/admin/telemetry/requestlog/", "/admin/telemetry/callrollup/"
+ROLLUPS = "/admin/telemetry/callrollup/"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -93,24 +92,10 @@ def test_every_list_costs_the_same_number_of_queries_for_two_rows_and_for_fifty(
     assert many == few
 
 
-def test_the_record_is_found_by_whole_ids_and_names(ada: Browser) -> None:
-    calls(3)
-    wanted = RequestLog.objects.get(request_id="r-1")
-
-    def found(**query: Any) -> list[int]:
-        return [row.pk for row in ada.get(RECORD, query).context["cl"].result_list]
-
-    for term in (str(wanted.call_id), wanted.call_id.hex, "r-1", "tool-1", "p-1"):
-        assert found(q=term) == [wanted.pk], term
-    assert found(outcome__exact="ok") == [wanted.pk]
-    assert found(q="r-") == []
-    assert len(found()) == 3
-
-
-def test_a_list_of_calls_counts_no_more_than_it_can_show(ada: Browser) -> None:
+def test_a_list_of_sums_counts_no_more_than_it_can_show(ada: Browser) -> None:
     calls(2)
     with CaptureQueriesContext(connection) as captured:
-        assert ada.get(RECORD).context["cl"].result_count == 2
+        assert ada.get(ROLLUPS).status_code == 200
     counts = [query["sql"] for query in captured if "COUNT(" in query["sql"]]
     assert counts
     assert all(f"LIMIT {COUNTED}" in sql for sql in counts)

@@ -254,12 +254,31 @@ def test_roll_back_warns_of_keys_that_are_gone_and_tokens_that_live_again(ada: B
     assert f"client bob: token {minted.token_id}: revocation taken back" in said
 
 
+def test_a_plan_warns_of_each_token_that_would_stop_working(ada: Browser) -> None:
+    first = issue("bob", ("chat",), peppers()[0])
+    version = ConfigVersion.objects.first()
+    assert version is not None
+    later, gone = issue("bob", (), peppers()[0]), issue("eve", ("chat",), peppers()[0])
+    revoke(issue("bob", (), peppers()[0]).token_id)
+    kept = json.loads(render(CLIENTS))
+    rolled = text_of(ada.get(ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url))
+    assert f"Token {later.token_id} of client bob stops working when this is applied." in rolled
+    assert f"Token {gone.token_id} of client eve stops working when this is applied." in rolled
+    assert rolled.count("stops working") == 2, "neither the token that stays nor the revoked one"
+    both = text_of(ada.get(planned(ada, CLIENTS, {"clients": kept["clients"][1:]})))
+    assert f"Tokens {first.token_id}, {later.token_id} of client bob stop working" in both
+    renamed = json.loads(render(CLIENTS))
+    renamed["clients"][0]["tokens"][0]["id"] = "another-id"
+    assert "stops working" not in text_of(ada.get(planned(ada, CLIENTS, renamed)))
+    assert "stops working" not in text_of(ada.get(planned(ada, CLIENTS, {"clients": []}, merge="1")))
+
+
 def test_history_tells_how_much_changed_and_what(ada: Browser) -> None:
     apply(ada, planned(ada, PROVIDERS, TWO))
     apply(ada, planned(ada, PROVIDERS, {"providers": {"two": ENTRY | {"notes": "spare"}}}))
     newest, first = ConfigVersion.objects.all()
     rows = text_of(ada.get("/admin/gateway/configversion/"))
-    assert "ada import of uploaded.json 2" in rows
+    assert "ada import of uploaded.json 1 changed, 1 removed" in rows
     said = text_of(ada.get(f"/admin/gateway/configversion/{newest.pk}/change/"))
     assert "notes: not set → spare" in said
     assert "This is how it is now" in said
@@ -270,6 +289,7 @@ def test_history_tells_how_much_changed_and_what(ada: Browser) -> None:
 def test_a_version_of_an_earlier_release_says_so_and_offers_no_roll_back(ada: Browser) -> None:
     old = ConfigVersion.objects.create(author="start", reason="old")
     ConfigVersion.objects.create(author="start", reason="old too")
+    assert "old not counted" in text_of(ada.get("/admin/gateway/configversion/"))
     said = text_of(ada.get(f"/admin/gateway/configversion/{old.pk}/change/"))
     assert "was not kept" in said
     assert "Roll back to here" not in said

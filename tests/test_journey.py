@@ -159,7 +159,7 @@ def test_a_new_operator_s_first_morning(page: Page, gateway: RunningGateway, fak
     ada.until(lambda: ada.answered_by() == "lmstudio_first")
 
     ada.section("Configuration")
-    page.click("text=History and roll back")
+    page.click("text=Versions and roll back")
     page.click("#result_list tbody tr >> nth=1 >> th a")
     page.click("text=Roll back to here")
     page.wait_for_load_state()

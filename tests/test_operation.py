@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -283,3 +284,16 @@ def test_a_kill_leaves_a_row_for_every_call_that_was_begun(tmp_path: Path, fake:
 def _ignore_errors(gateway: RunningGateway) -> None:
     with pytest.raises(Exception, match=r".*"):
         gateway.chat(model="silent", provider="lmstudio_a")
+
+
+def test_a_stop_stores_the_journal_though_its_writer_has_just_died(
+    tmp_path: Path, fake: FakeProvider
+) -> None:
+    with running_gateway(tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}) as gateway:
+        assert gateway.process is not None
+        pid = gateway.process.pid
+        (writer,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(writer), signal.SIGKILL)
+        call_id = gateway.chat().headers["x-llm-caller-call-id"]
+        assert gateway.stop() == 0
+        assert [row["call_id"] for row in gateway.records()] == [call_id]

@@ -13,7 +13,7 @@ from fake_provider import FakeProvider
 from playwright.sync_api import Page
 from test_browser import complaints, gateway, log_in, page  # noqa: F401 - fixtures
 
-from gateway.console.playground import make_ticket
+from gateway.console.playground import MAX_MESSAGES, make_ticket
 
 LIMITED = {
     "toolId": "dora",
@@ -23,14 +23,38 @@ LIMITED = {
 }
 
 
-def ticket(user: str = "ada") -> str:
-    return make_ticket(user)
+LOGIN = """
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.backends.db import SessionStore
+User.objects.filter(username="ada").delete()
+user = User.objects.create_user("ada", is_staff=True)
+user.groups.add(Group.objects.get(name="operators"))
+session = SessionStore()
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+session.create()
+print(session.session_key)
+"""
+
+
+def session_of(running: RunningGateway) -> str:
+    """Ada's, as an operator; the cookie is in the client of the tests."""
+    if "sessionid" not in running.client.cookies:
+        key = running.manage("shell", "-v", "0", "-c", LOGIN).stdout.strip()
+        running.client.cookies.set("sessionid", key)
+    return running.client.cookies["sessionid"]
+
+
+def ticket(running: RunningGateway, user: str = "ada") -> str:
+    return make_ticket(user, session_of(running))
 
 
 def play(
     running: RunningGateway, method: str, body: Any, *, tool: str = "bob", **more: Any
 ) -> httpx.Response:
-    sent = {"ticket": ticket(), "toolId": tool, "method": method, "body": body} | more
+    sent = {"ticket": ticket(running), "toolId": tool, "method": method, "body": body} | more
     return running.client.post("/admin/playground/call", json=sent)
 
 
@@ -109,9 +133,12 @@ def test_without_a_fresh_ticket_nobody_plays(shared: RunningGateway) -> None:
         return answer.status_code, answer.json().get("reason", "")
 
     assert answered("") == (403, "TICKET")
-    assert answered(ticket() + "x") == (403, "TICKET")
+    assert answered(ticket(shared) + "x") == (403, "TICKET")
     assert answered(signing.TimestampSigner(salt="else").sign("ada")) == (403, "TICKET")
     assert answered("ada:1:x", **{"X-LLM-Caller-Token": "bob-token"}) == (403, "TICKET")
+    assert answered(make_ticket("ada", "another session")) == (403, "TICKET")
+    assert answered(ticket(shared, user="somebody else")) == (403, "TICKET")
+    assert answered(ticket(shared), Cookie="sessionid=") == (403, "TICKET")
     unknown = play(shared, "chat", chat_body(), tool="nobody")
     assert (unknown.status_code, unknown.json()["reason"]) == (404, "UNKNOWN_CLIENT")
     assert shared.client.get("/admin/playground/call").status_code == 405
@@ -122,10 +149,50 @@ def test_without_a_fresh_ticket_nobody_plays(shared: RunningGateway) -> None:
 
 
 def test_a_ticket_opens_one_call(shared: RunningGateway) -> None:
-    sent = {"ticket": ticket(), "toolId": "bob", "method": "chat", "body": chat_body()}
+    sent = {"ticket": ticket(shared), "toolId": "bob", "method": "chat", "body": chat_body()}
     assert shared.client.post("/admin/playground/call", json=sent).status_code == 200
     again = shared.client.post("/admin/playground/call", json=sent)
     assert (again.status_code, again.json()["reason"]) == (403, "TICKET")
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        "session.flush()",
+        "user.set_password('another password 1'); user.save()",
+        "user.is_active = False; user.save()",
+        "user.is_staff = False; user.save()",
+        "user.groups.clear()",
+        "user.delete()",
+    ],
+    ids=["logged out", "new password", "deactivated", "no staff", "lost role", "deleted"],
+)
+def test_a_ticket_is_void_at_once_when_its_holder_may_no_longer_play(
+    shared: RunningGateway, done: str
+) -> None:
+    shared.client.cookies.clear()
+    given = ticket(shared)
+    assert play(shared, "chat", chat_body(), send=False).status_code == 200
+    code = (
+        "from django.contrib.auth.models import User; "
+        "from django.contrib.sessions.backends.db import SessionStore; "
+        f"user, session = User.objects.get(username='ada'), SessionStore({session_of(shared)!r}); {done}"
+    )
+    shared.manage("shell", "-v", "0", "-c", code)
+    sent = {"ticket": given, "toolId": "bob", "method": "chat", "body": chat_body()}
+    refused = shared.client.post("/admin/playground/call", json=sent)
+    assert (refused.status_code, refused.json()["reason"]) == (403, "TICKET")
+    shared.client.cookies.clear()
+
+
+def test_without_its_database_nobody_plays(shared: RunningGateway) -> None:
+    sent = {"ticket": ticket(shared), "toolId": "bob", "method": "chat", "body": chat_body()}
+    with shared.without_table("django_session"):
+        refused = shared.client.post("/admin/playground/call", json=sent)
+    assert (refused.status_code, refused.json()["reason"]) == (503, "DATABASE")
+    assert shared.client.post("/admin/playground/call", json=sent).status_code == 200, (
+        "the ticket is not used up"
+    )
 
 
 def test_a_body_without_end_of_depth_is_answered(shared: RunningGateway) -> None:
@@ -139,7 +206,7 @@ def test_a_body_without_end_of_depth_is_answered(shared: RunningGateway) -> None
 def test_leaving_the_page_ends_the_provider_s_work(tmp_path: Path, fake: FakeProvider) -> None:
     with running_gateway(tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}) as it:
         body = chat_body(provider="lmstudio_a", model="endless")
-        sent = {"ticket": ticket(), "toolId": "bob", "method": "chatStream", "body": body}
+        sent = {"ticket": ticket(it), "toolId": "bob", "method": "chatStream", "body": body}
         with it.client.stream("POST", "/admin/playground/call", json=sent) as answer:
             call_id = answer.headers["x-llm-caller-call-id"]
             next(answer.iter_bytes())
@@ -168,4 +235,49 @@ def test_ada_tries_a_call_and_reads_why(page: Page, gateway: RunningGateway) -> 
     while "FORBIDDEN" not in page.content() and time.monotonic() < until:
         page.goto(f"{gateway.url}{link}")
     assert "FORBIDDEN" in page.content()
+    assert found == []
+
+
+@pytest.mark.browser
+def test_ada_plays_a_conversation_without_a_mouse(
+    page: Page,  # noqa: F811
+    gateway: RunningGateway,  # noqa: F811
+    fake: FakeProvider,
+) -> None:
+    found = complaints(page)
+    log_in(page, gateway)
+    page.goto(f"{gateway.url}/admin/playground/")
+    page.select_option("[name=toolId]", "bob")
+    page.fill("[name=text]", "first")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.type("answered")
+    for _ in range(2):
+        page.focus("[name=add]")
+        page.keyboard.press("Enter")
+    page.keyboard.type("too much")
+    page.focus("[aria-label='Role of message 3']")
+    page.keyboard.type("system")
+    page.fill("[aria-label='Message 3']", "be brief")
+    page.focus("[aria-label='Remove message 2']")
+    page.keyboard.press("Space")
+    assert page.evaluate("document.activeElement.value") == "be brief"
+    page.fill("[name=system]", "be kind")
+    page.click("[name=send]")
+    page.wait_for_selector("text=Answered.")
+    (sent,) = [hit.body["messages"] for hit in fake.hits if hit.path.endswith("/completions")]
+    assert [(message["role"], message["content"]) for message in sent] == [
+        ("system", "be kind"),
+        ("user", "first"),
+        ("system", "be brief"),
+        ("assistant", "too much"),
+    ]
+    for _ in range(MAX_MESSAGES - 3):
+        page.click("[name=add]")
+    assert page.is_disabled("[name=add]")
+    page.select_option("[name=method]", "embed")
+    page.fill("[name=text] >> nth=0", "a\nb")
+    page.click("[name=send]")
+    page.wait_for_selector("text=3 dimensions")
+    assert page.locator(".message:visible").count() == 1
     assert found == []

@@ -24,7 +24,20 @@ from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
 from gateway.console.pages import PAGES
 from gateway.models import ConfigChange, ConfigFile, ConfigVersion, StaffSecondFactor
 from providers.models import FileHeader, ModelAlias, Provider, ProviderCapability, ProviderModel
-from telemetry.models import CallRollup, CapturedContent, ContentAccess, FailedAuthentication, RequestLog
+from telemetry.models import (
+    AuditCheckpoint,
+    AuditTombstone,
+    AuditVerification,
+    CallRollup,
+    CapturedContent,
+    ContentAccess,
+    FailedAuthentication,
+    LegalHold,
+    MethodUse,
+    RequestLog,
+    RetentionRule,
+    SavedFilter,
+)
 
 pytestmark = pytest.mark.django_db
 ROLES = ("nobody", "viewers", "auditors", "operators", "superuser")
@@ -44,6 +57,8 @@ CHANGES = {
 }
 """Whose tables it changes. Those of the record and of the gateway are kept by the product alone."""
 SUPERUSERS_ONLY = frozenset({"staffsecondfactor"})
+SUPERUSERS_SET = frozenset({"retentionrule", "legalhold"})
+"""What decides whether calls are removed: the others only look."""
 NOT_ADDED = {
     "providers.providercapability": "added beside the provider, where its kind is checked",
     "providers.fileheader": "one row at most, and it is there",
@@ -56,6 +71,7 @@ NOT_DELETED = {
     "providers.providercapability": "unticked on the provider's page, where one stays",
     "clients.clienttoken": "revoked instead: its id names past calls",
     "clients.methodpermission": "taken away on the client's page or in the grid of all clients",
+    "telemetry.legalhold": "released instead: that there was one stays visible",
 }
 """Tables of configuration whose rows are not deleted one by one, and why."""
 POSTED_ONLY = frozenset({"/admin/playground/ticket/"})
@@ -81,6 +97,7 @@ def one_row_of_everything() -> None:
     ConfigFile.objects.create(pk=1, name="providers.json")
     User.objects.create_superuser("root", "", "root's password 1", pk=1)
     StaffSecondFactor.objects.create(pk=1, user_id=1, sealed_secret=b"x")
+    SavedFilter.objects.create(pk=1, owner_id=1, name="theirs", query="client=bob", shared=True)
     Group.objects.get_or_create(pk=1, defaults={"name": "some"})
     now = timezone.now()
     CallRollup.objects.create(pk=1, period="day", dimension="all", start=now)
@@ -101,6 +118,15 @@ def one_row_of_everything() -> None:
     FailedAuthentication.objects.create(
         pk=1, started_at=now, address="::1", kind="missing", route="/health", first_seen=now, last_seen=now
     )
+    for signed in (AuditCheckpoint(number=1, sequence=1), AuditTombstone(first=1, last=1, rows=1)):
+        signed.pk, signed.chain, signed.signed_at, signed.line = 1, "c", now, "{}"
+        signed.save(force_insert=True)
+    AuditVerification.objects.create(
+        pk=1, started_at=now, finished_at=now, by="olga", scope="all", rows=1, found=0
+    )
+    RetentionRule.objects.create(pk=1, days=30)
+    LegalHold.objects.create(pk=1, reason="case 7")
+    MethodUse.objects.create(pk=1, tool_id="bob", method="chat", last_at=now)
     RequestLog.objects.create(
         pk=1, call_id=uuid.uuid4(), tool_id="bob", token_id="t", method="chat", peer="", outcome="OK",
         status=200, started_at=now, duration_ms=1,
@@ -114,6 +140,7 @@ def one_row_of_everything() -> None:
         User,
         ConfigVersion,
         ConfigChange,
+        SavedFilter,
     ]
     with connection.cursor() as cursor:
         # PostgreSQL goes on counting from its own number, which may be the one taken above.
@@ -143,7 +170,7 @@ def may_do(role: str, app: str, model: str, what: str) -> bool:
     """`what`: changelist, history, change, add or delete, by the name of the route."""
     if what in ("changelist", "history", "change"):
         return may_look(role, app, model)
-    if app not in CHANGES.get(role, ()):
+    if app not in CHANGES.get(role, ()) and not (role == "superuser" and model in SUPERUSERS_SET):
         return False
     return f"{app}.{model}" not in (NOT_DELETED if what == "delete" else NOT_ADDED)
 
@@ -247,6 +274,7 @@ OWN_FORMS = {
     "/admin/logout/": "logs out",
     "/admin/password_change/": "one's own password, which the form asks for first",
     "/admin/second-factor/account/": "one's own second factor",
+    "/admin/telemetry/requestlog/filters/": "one's own filters of the record",
 }
 """What everybody may post, and why. None of it reaches another account or the configuration."""
 

@@ -1,6 +1,7 @@
 """Starts that are refused, and what a first start makes (promise 25, issue's point 10)."""
 
 import fcntl
+import json
 import os
 import secrets
 import signal
@@ -12,10 +13,13 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, RunningGateway, provider_entry, registry, running_gateway
+from disk import full_at
 from fake_provider import FakeProvider
 
 from gateway import envfile
+from gateway.backups import backups_of
 from gateway.environment import GENERATED
+from gateway.rendering import CLIENTS
 
 
 @pytest.fixture
@@ -110,6 +114,63 @@ def test_prepare_issues_a_uat_token_once(prepared: RunningGateway) -> None:
     assert first.startswith("UAT_CLIENT_TOKEN=llmc_")
     prepared.manage("prepare")
     assert env_file.read_text() == first
+
+
+def registry_file(gateway: RunningGateway) -> Path:
+    return gateway.folder / "config" / CLIENTS
+
+
+def differ(gateway: RunningGateway) -> bool:
+    return "W002" in gateway.manage("check", "--database", "default").stderr
+
+
+def test_the_very_first_start_leaves_files_and_database_in_step(tmp_path: Path, fake: FakeProvider) -> None:
+    with closing(RunningGateway(tmp_path, {"LLM_CALLER_ENV_FILE": str(tmp_path / "test.env")})) as gateway:
+        first = gateway.manage("prepare").stderr
+        (backup,) = backups_of(registry_file(gateway))
+        assert f"the file as it was is {backup.name}" in first
+        assert [c["toolId"] for c in json.loads(registry_file(gateway).read_text())["clients"]] == ["uat"]
+        assert json.loads(backup.read_text())["clients"] == []
+        assert not differ(gateway)
+        gateway.start()
+        assert "Configuration and file differ" not in [line["message"] for line in gateway.log_lines()]
+
+
+def test_what_is_edited_after_the_first_start_is_imported_and_keeps_its_token(
+    prepared: RunningGateway,
+) -> None:
+    prepared.env["LLM_CALLER_ENV_FILE"] = str(prepared.folder / "test.env")
+    prepared.manage("prepare")
+    path = registry_file(prepared)
+    document = json.loads(path.read_text())
+    document["clients"].append({"toolId": "dora", "token": "dora's token", "allowedMethods": ["chat"]})
+    path.write_text(json.dumps(document))
+    again = prepared.manage("prepare").stderr
+    assert f"Imported {path}" in again
+    assert "warning" not in again
+
+
+def test_a_file_that_differs_already_is_left_alone_by_the_start(prepared: RunningGateway) -> None:
+    prepared.env["LLM_CALLER_ENV_FILE"] = str(prepared.folder / "test.env")
+    prepared.manage("issue_token", "dora", "--methods", "chat")
+    before = registry_file(prepared).read_bytes()
+    prepared.manage("prepare")
+    assert registry_file(prepared).read_bytes() == before
+    assert backups_of(registry_file(prepared)) == []
+    assert differ(prepared)
+
+
+def test_a_file_that_cannot_be_written_stops_no_start(prepared: RunningGateway) -> None:
+    prepared.env["LLM_CALLER_ENV_FILE"] = str(prepared.folder / "test.env")
+    path, size = registry_file(prepared), 4 * 1024 * 1024
+    path.write_text(path.read_text() + "\n" * size)
+    prepared.manage("prepare", "--no-uat-token")
+    before = path.read_bytes()
+    with full_at(size // 2):  # too little for the backup, enough for the database
+        said = prepared.manage("prepare").stderr
+    assert f"No backup of {CLIENTS} could be made" in said
+    assert "to bring the file up to date: manage.py export_config" in said
+    assert path.read_bytes() == before
 
 
 def test_a_new_env_file_comes_from_the_example_with_secrets(

@@ -11,6 +11,7 @@ from conftest import BOB, RunningGateway, chat_body, parse_frames, provider_entr
 from fake_provider import FakeProvider
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scraped import wait_until
 
 
 def contents(frames: list) -> str:
@@ -85,8 +86,8 @@ def test_control_characters_are_removed_and_binary_is_dropped(shared: RunningGat
         "ab plain text that is long enough and more"
     )
     assert contents(shared.frames(model="binary", provider="lmstudio_fake")) == "before after"
-    messages = {line["message"] for line in shared.log_lines() if line["level"] == "warn"}
-    assert {"Stream payload sanitized", "Stream payload dropped (non-text content)"} <= messages
+    told = {"Stream payload sanitized", "Stream payload dropped (non-text content)"}
+    wait_until(lambda: told <= {line["message"] for line in shared.log_lines() if line["level"] == "warn"})
 
 
 @pytest.mark.parametrize(

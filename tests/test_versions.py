@@ -18,6 +18,7 @@ from gateway.models import ConfigVersion
 from gateway.rendering import render_all, unpack
 from providers.models import Provider
 
+TABLES = ("providers_provider", "clients_client")
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -110,7 +111,7 @@ def test_a_savepoint_that_is_undone_does_not_take_the_memory_along() -> None:
     assert before(ConfigVersion.objects.get())[CLIENTS] == {"clients": []}
 
 
-def test_the_files_are_written_out_once_a_transaction(tmp_path: Path) -> None:
+def test_the_files_are_written_out_before_and_after_a_transaction_not_at_each_change(tmp_path: Path) -> None:
     with (
         CaptureQueriesContext(
             connection,
@@ -122,10 +123,10 @@ def test_the_files_are_written_out_once_a_transaction(tmp_path: Path) -> None:
         for n in range(20):
             Client.objects.create(tool_id=f"client-{n}")
     dumps = [
-        sum('FROM "providers_provider"' in query["sql"] for query in captured.captured_queries)
+        [sum(f'FROM "{table}"' in query["sql"] for query in captured.captured_queries) for table in TABLES]
         for captured in (few, many)
     ]
-    assert dumps == [1, 1]
+    assert dumps == [[1, 2], [1, 2]], "afterwards only the file that changed"
 
 
 def test_nothing_kept_holds_a_plaintext_token(tmp_path: Path) -> None:

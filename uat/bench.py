@@ -24,9 +24,11 @@ from typing import Any, NamedTuple
 import bench_load as load
 
 ROOT = Path(__file__).resolve().parent.parent
+START_S = 120
 CONNECTIONS = 32
 STREAMS, EVENTS, GAP_MS = 50, 40, 20
 TOKEN = "bench-token"
+SERVE = [sys.executable, "manage.py", "serve"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -45,10 +47,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def spawn(command: list[str], env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+
+
 def start(command: list[str], env: dict[str, str] | None = None, port: int = 0) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
+    process = spawn(command, env)
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
             return process
@@ -78,8 +84,8 @@ def start_relay(stub_port: int) -> Served:
     )
 
 
-def start_gateway(stub_port: int, folder: Path) -> Served:
-    port = free_port()
+def prepare_gateway(stub_port: int, folder: Path, port: int) -> dict[str, str]:
+    """A new installation in `folder` with one provider and one client; the environment that serves it."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("LLM_CALLER_")} | {
         "LLM_CALLER_ENV_FILE": str(folder / "none.env"),
         "LLM_CALLER_STATE_DIR": str(folder / "var"),
@@ -95,7 +101,12 @@ def start_gateway(stub_port: int, folder: Path) -> Served:
     (folder / "providers.json").write_text(json.dumps({"providers": {"stub": provider}}))
     (folder / "client-registry.json").write_text(json.dumps({"clients": [client]}))
     subprocess.run([sys.executable, "manage.py", "prepare", "--no-uat-token"], cwd=ROOT, env=env, check=True)
-    process = start([sys.executable, "manage.py", "serve"], env, port)
+    return env
+
+
+def start_gateway(stub_port: int, folder: Path) -> Served:
+    port = free_port()
+    process = start(SERVE, prepare_gateway(stub_port, folder, port), port)
     body = {"requestId": "bench", "callerTool": "bench", "messages": messages(), "maxTokens": 64}
     header = f"X-LLM-Caller-Token: {TOKEN}"
     call = load.request(port, "/mcp/chat", body, header)

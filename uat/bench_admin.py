@@ -6,7 +6,7 @@
 Fills a scratch database with 1,000,000 calls of 30 days, 1,000 clients and 100 providers, sums the calls up as
 the writer does, and prints for each page its queries and milliseconds: the median of five after a warm-up, through
 Django's test client. A page above 300 ms, or whose queries are not the same each time, fails. On a machine that does
-other things too, look at the processor's milliseconds (SQLite's are in them, PostgreSQL's not). `--rows N` for fewer.
+other things too, look at the processor's milliseconds (SQLite's are in them, PostgreSQL's not). `--rows N` for fewer, `--only configversion` for one.
 """
 
 import argparse
@@ -30,6 +30,8 @@ DAYS, CLIENTS, PROVIDERS = 30, 1_000, 100
 OUTCOMES = ("ok",) * 94 + ("TEMPORARY", "RATE_LIMIT", "RATE_LIMIT", "BAD_REQUEST", "CLIENT_CLOSED", "AUTH")
 REFUSED = ("RATE_LIMIT", "BAD_REQUEST")
 PER_TABLE = 10_000
+WITH_FILES = 100
+"""The newest versions are real ones: four pages of the list. Both files in each of 10,000 would be a gigabyte."""
 
 
 def prepare(server: str) -> str:
@@ -77,7 +79,7 @@ def calls(rows: int, now: datetime) -> Iterator[Any]:
             strategy="capability-default",
             attempts=[{"provider": "provider-000", "model": "some-model", "durationMs": 5}],
             outcome=outcome,
-            status=200 if outcome == "ok" else 503,
+            status=200 if outcome == "ok" else 503 if sent else 429,
             started_at=began + timedelta(days=DAYS) * n / rows,
             first_event_ms=first,
             duration_ms=(first or 0) + int(chance.lognormvariate(7, 1)),
@@ -103,7 +105,7 @@ def insert(rows: list[Any]) -> None:
 
 def fill_record(rows: int, now: datetime) -> None:
     """Calls as a writer of an older version left them, then their roll-ups as the writer makes them."""
-    from telemetry import rollups
+    from telemetry import rollups, uses
     from telemetry.models import CallRollup
 
     began = time.perf_counter()
@@ -116,6 +118,7 @@ def fill_record(rows: int, now: datetime) -> None:
     print(f"{rows:,} calls stored in {time.perf_counter() - began:.0f} s", flush=True)
     began = time.perf_counter()
     rollups.rebuild(now)
+    uses.rebuild(now)
     rollups.prune(now)
     print(f"{CallRollup.objects.count():,} roll-ups made in {time.perf_counter() - began:.0f} s", flush=True)
 
@@ -157,11 +160,32 @@ def fill_configuration(now: datetime) -> None:
         for n, client in enumerate(clients)
     )
     ClientToken.objects.update(created_at=now - timedelta(days=90))
-    ConfigVersion.objects.bulk_create(ConfigVersion(author="ada", reason="bench") for _ in range(PER_TABLE))
+    ConfigVersion.objects.bulk_create(
+        ConfigVersion(author="ada", reason="Client tool-0000 changed: notes", added=0, changed=1, removed=0)
+        for _ in range(PER_TABLE - WITH_FILES)
+    )
+    change_clients(WITH_FILES)
     ConfigChange.objects.bulk_create(
         ConfigChange(author="ada", table="client", row=f"tool-{n}", action="changed")
         for n in range(PER_TABLE)
     )
+
+
+def change_clients(times: int) -> None:
+    """As an operator does, one after the other; each makes a version that keeps what both files said."""
+    from django.db import transaction
+
+    from clients.models import Client
+    from gateway.attribution import attributed
+
+    began, worked = time.perf_counter(), time.process_time()
+    for n in range(times):
+        client = Client.objects.get(tool_id=f"tool-{n % CLIENTS:04}")
+        client.notes = f"changed for the {n}th time"
+        with attributed("ada", ""), transaction.atomic():
+            client.save()
+    each = (time.perf_counter() - began) * 1000 / times, (time.process_time() - worked) * 1000 / times
+    print(f"{times} clients saved, a version each: {each[0]:.0f} ms, CPU {each[1]:.0f} ms", flush=True)
 
 
 def write_files(folder: Path) -> None:
@@ -182,12 +206,10 @@ def pages() -> list[str]:
     for model in admin.site._registry:
         found.append(f"/admin/{model._meta.app_label}/{model._meta.model_name}/")
     record, sums = "/admin/telemetry/requestlog/", "/admin/telemetry/callrollup/"
-    found += [
-        f"{record}?{query}" for query in ("outcome__exact=AUTH", "tool_id__exact=tool-0500", "q=request-77")
-    ]
-    found += [
-        f"{record}?{query}" for query in ("provider__exact=provider-099", "q=tool-0000", "q=nothing", "p=50")
-    ]
+    found += ["/admin/gateway/configversion/?p=2"]
+    found += [f"{record}?{query}" for query in ("outcome=AUTH", "client=tool-0500", "request=request-77")]
+    found += [f"{record}?{query}" for query in ("provider=provider-099", "client=nobody", "period=24h")]
+    found += [f"{record}live/", f"{record}filters/"]
     return [*found, f"{sums}?sums=day-all", f"{sums}?sums=hour-client", f"{sums}?q=tool-0500"]
 
 
@@ -210,7 +232,7 @@ def measure(browser: Any, page: str) -> tuple[set[int], float, float]:
     return counts, statistics.median(times), statistics.median(busy)
 
 
-def report() -> bool:
+def report(only: str) -> bool:
     from django.contrib.auth.models import User
     from django.test import Client as Browser
 
@@ -218,7 +240,7 @@ def report() -> bool:
     browser.force_login(User.objects.create_superuser("ada", "", "ada's password 1"))
     print(f"\n{'page':<62}{'queries':>8}{'ms':>8}{'CPU ms':>8}")
     well = True
-    for page in pages():
+    for page in (page for page in pages() if only in page):
         counts, ms, cpu = measure(browser, page)
         slow = ms > LIMIT_MS or len(counts) > 1
         well = well and not slow
@@ -232,7 +254,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--only", default="", help="pages whose address has this in it")
+    options = parser.parse_args()
+    rows = options.rows
     server = os.environ.get("DATABASE_URL") or os.environ.get("LLM_CALLER_TEST_DATABASE_URL", "")
     os.environ.pop("LLM_CALLER_TEST_DATABASE_URL", None)
     os.environ["DATABASE_URL"] = ""
@@ -244,7 +268,7 @@ def main() -> int:
         fill_record(rows, now)
         fill_configuration(now)
         write_files(Path(os.environ["LLM_CALLER_CONFIG_DIR"]))
-        return 0 if report() else 1
+        return 0 if report(options.only) else 1
     finally:
         drop(server, name)
 

@@ -46,13 +46,20 @@ class Stub(asyncio.Protocol):
         if not end or len(body) < (int(match[1]) if match else 0):
             return
         self.buffer = b""
+        self.answer(head, body)
+
+    def answer(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"GET"):
             self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(MODELS), MODELS))
         elif b'"stream":true' in body or b'"stream": true' in body:
             self.transport.write(HEAD + chunk({"role": "assistant", "content": ""}))
             self.send_event(0)
         else:
-            self.transport.write(PLAIN)
+            self.end(PLAIN)
+
+    def end(self, data: bytes) -> None:
+        """With these bytes the answer is whole."""
+        self.transport.write(data)
 
     def send_event(self, number: int) -> None:
         if self.transport.is_closing():
@@ -61,7 +68,7 @@ class Stub(asyncio.Protocol):
         if number + 1 < self.events:
             asyncio.get_running_loop().call_later(self.gap_s, self.send_event, number + 1)
         else:
-            self.transport.write(TAIL)
+            self.end(TAIL)
 
 
 async def main() -> None:

@@ -18,6 +18,7 @@ PYTHON = VENV / "bin" / "python"
 LOCKS = {
     "server": "requirements.lock",
     "local-model": "requirements-local-model.lock",
+    "otel": "requirements-otel.lock",
     "dev": "requirements-dev.lock",
 }
 MODEL_PORT = "1234"
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument(
         "--local-model", action="store_true", help="also start a small real model on port 1234"
     )
-    parser.add_argument("--install-only", choices=("server", "dev"), help=argparse.SUPPRESS)
+    parser.add_argument("--install-only", choices=("server", "dev", "otel"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.chdir(ROOT)
     with only_one():

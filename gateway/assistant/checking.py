@@ -4,7 +4,8 @@ import json
 
 from gateway.assistant.draft import Documents, Json
 from gateway.configfile import read_contents
-from gateway.reading import Content, ImportRefused, Loaded
+from gateway.judge import problems_of
+from gateway.reading import Content
 from gateway.rendering import CLIENTS, PROVIDERS
 from providers.document import escape
 
@@ -21,7 +22,8 @@ def provider_problems(name: str, entry: Json) -> list[tuple[str, str]]:
 
 def provider_warnings(name: str, entry: Json) -> list[str]:
     """Of a good entry: what an import takes but warns of."""
-    (loaded,) = _read(PROVIDERS, {"providers": {name: entry}})
+    content = Content(PROVIDERS, "", json.dumps({"providers": {name: entry}}).encode())
+    (loaded,) = read_contents([content], merge=True)
     return [warning.partition(": ")[2] for warning in loaded.warnings]
 
 
@@ -31,15 +33,9 @@ def client_problems(entry: Json) -> list[tuple[str, str]]:
 
 
 def _problems(name: str, document: Json, pointer: str) -> list[tuple[str, str]]:
-    try:
-        _read(name, document)
-    except ImportRefused as refused:
-        return [(problem.pointer.removeprefix(pointer), problem.message) for problem in refused.problems]
-    return []
-
-
-def _read(name: str, document: Json) -> list[Loaded]:
-    return read_contents([Content(name, "", json.dumps(document).encode())], merge=True)
+    return [
+        (problem.pointer.removeprefix(pointer), problem.message) for problem in problems_of(name, document)
+    ]
 
 
 def contents(documents: Documents) -> list[Content]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +11,16 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from clients.loader import expiring_tokens, unused_clients
+from clients.loader import GrantNote, expiring_tokens, usable_grants
+from gateway.changes import added_since
 from gateway.configfile import FILES, Drift, drift
 from gateway.models import ConfigFile, ConfigVersion
 from gateway.monitor import NO_PROVIDER
 from gateway.runtime import Observations
 from providers.loader import ProviderNote
+from telemetry import uses
+from telemetry.log_file import LARGE_BYTES
+from telemetry.logs import log
 
 EXPIRY_NOTICE = timedelta(days=14)
 UNUSED_AFTER = timedelta(days=30)
@@ -91,16 +96,31 @@ def expired_tokens(seen: Seen) -> Iterable[Line]:
 
 
 def unused_grants(seen: Seen) -> Iterable[Line]:
-    lines = [
-        Line(
-            "degraded",
-            f"Client {note.tool_id} has used none of its grants for {UNUSED_AFTER.days} days.",
-            "Disable it, or take grants back",
-            reverse("admin:clients_client_change", args=[note.client]),
-        )
-        for note in unused_clients(seen.now, seen.now - UNUSED_AFTER)
-    ]
-    return _few(lines, "clients use none of their grants", "admin:clients_client_changelist")
+    since = seen.now - UNUSED_AFTER
+    young, used = added_since("clients.methodpermission", since), uses.since(since)
+    by_client = groupby(usable_grants(seen.now, since), key=lambda grant: grant.client)
+    lines = []
+    for client, granted in by_client:
+        grants = list(granted)
+        idle = [g for g in grants if str(g.grant) not in young and (g.tool_id, g.method) not in used]
+        if idle:
+            words, action = _unused_words(idle, every=len(idle) == len(grants))
+            url = reverse("admin:clients_client_change", args=[client])
+            lines.append(Line("degraded", words, action, url))
+    return _few(lines, "clients have grants that they do not use", "admin:clients_client_permissions")
+
+
+def _unused_words(idle: Sequence[GrantNote], *, every: bool) -> tuple[str, str]:
+    """And what can be done about it."""
+    who, days = idle[0].tool_id, UNUSED_AFTER.days
+    if every:
+        return f"Client {who} has used none of its grants for {days} days.", "Disable it, or take grants back"
+    methods = ", ".join(grant.method for grant in idle)
+    which = "grant" if len(idle) == 1 else "grants"
+    return (
+        f"Client {who} has not used its {which} {methods} for {days} days.",
+        "Take back what it does not need",
+    )
 
 
 def drifted_files(seen: Seen) -> Iterable[Line]:
@@ -155,6 +175,19 @@ def failing_parts(seen: Seen) -> Iterable[Line]:
             yield Line(part.status, words, "Runbook", reverse("guide", args=["runbook"]))
 
 
+def log_file(seen: Seen) -> Iterable[Line]:
+    standing = log.standing()
+    if standing is None:
+        return
+    url = reverse("guide", args=["runbook"])
+    if standing.bytes > LARGE_BYTES:
+        words = f"The log file has grown to {standing.bytes / 1024 / 1024:.1f} MiB."
+        yield Line("degraded", words, "Runbook", url)
+    if 0 < standing.kept <= standing.rotated:
+        words = f"All {standing.kept} rotated log files are in use: the oldest lines are being deleted."
+        yield Line("degraded", words, "Runbook", url)
+
+
 def nothing_recorded(seen: Seen) -> Iterable[Line]:
     if not seen.recorded:
         words = "Nothing has been recorded yet: no client has called with a good token."
@@ -186,6 +219,7 @@ SORTS: tuple[tuple[str, Callable[[Seen], Iterable[Line]]], ...] = (
     ("clients.view_client", unused_grants),
     ("gateway.view_configversion", drifted_files),
     ("telemetry.view_requestlog", failing_parts),
+    ("telemetry.view_requestlog", log_file),
     ("telemetry.view_requestlog", nothing_recorded),
 )
 """The permission that a sort of line needs, and what finds it."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from gateway.console.words import amount, duration
+from gateway.console.words import amount, duration, rate_unit
 from telemetry.figures import Figures, Point, Range
 from telemetry.sums import Percentiles
 
@@ -26,20 +26,22 @@ class Chart(NamedTuple):
 
 
 def charts(points: Sequence[Point], span: Range) -> list[Chart]:
+    whole = max((point.minutes for point in points), default=1)
+    per, length = rate_unit(max((point.figures.calls for point in points), default=0) / whole)
+
     def rate(count: Callable[[Figures], int]) -> list[float | None]:
-        return [round(count(point.figures) / point.minutes, 3) for point in points]
+        return [round(count(point.figures) / point.minutes * length, 3) for point in points]
 
     def total(count: Callable[[Figures], int]) -> list[float | None]:
         return [count(point.figures) for point in points]
 
-    answered = Series("answered", rate(lambda f: f.calls - f.errors))
+    ended = (
+        Series("answered", rate(lambda f: f.calls - f.errors - f.refused)),
+        Series("errors", rate(lambda f: f.errors)),
+        Series("refused", rate(lambda f: f.refused)),
+    )
     drawn = (
-        (
-            "calls",
-            "Calls per minute",
-            "calls a minute",
-            (answered, Series("errors", rate(lambda f: f.errors))),
-        ),
+        ("calls", f"Calls per {per}", "calls", ended),
         ("latency", "Latency", "ms", _percentiles([point.figures.latency for point in points])),
         ("first", "Time to first token", "ms", _percentiles([point.figures.first_event for point in points])),
         (
@@ -88,7 +90,7 @@ def _chart(
 def _text(value: float | None, unit: str) -> str:
     if unit == "ms":
         return duration(value)
-    return amount(value or 0) if unit == "tokens" else f"{value or 0:.3g}"
+    return amount(value or 0) if unit == "tokens" or (value or 0) >= 100 else f"{value or 0:.3g}"
 
 
 def _step(span: Range) -> str:

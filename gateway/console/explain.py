@@ -15,13 +15,13 @@ from clients.loader import known
 from clients.types import METHODS, Client, Token
 from gateway import live
 from gateway.configfile import peppers
-from gateway.console.reasons import EXCLUDED
+from gateway.console.reasons import EXCLUDED, STRATEGY
 from gateway.reload import build_policy, load_runtime
 from gateway.runtime import Network, Policy, Runtime
 from providers.catalog import Catalog
 from providers.decision import Considered
 from providers.decision import explain as choice
-from providers.routing import Ask, Observations
+from providers.routing import Ask, Observations, Plan, Strategy, shortlist
 from providers.types import CAPABILITIES, Capability, ChatRequest, EmbedRequest, Message, Provider, TextPart
 
 SOMETHING = ChatRequest(messages=(Message(role="user", content=(TextPart(text="Hello!"),)),))
@@ -40,12 +40,16 @@ class Fact(NamedTuple):
 
 
 class Route(NamedTuple):
-    """Where a call that names neither provider nor model would go, best first, and who is passed over, and why."""
+    """Where a call that names neither provider nor model would go, best first, and who is passed over, and why.
+
+    `strategy`: what the answer would name when the first target answers; None without one.
+    """
 
     capability: Capability
     granted: bool
     targets: list[tuple[str, str]]
     passed_over: list[tuple[str, str]]
+    strategy: Strategy | None = None
 
 
 def explain(request: HttpRequest, pk: int) -> HttpResponse:
@@ -73,6 +77,7 @@ def explain(request: HttpRequest, pk: int) -> HttpResponse:
         "obstacles": obstacles(facts, routes),
         "has_providers": bool(runtime.catalog.providers),
         "is_live": is_live,
+        "strategies": STRATEGY.items(),
     }
     return render(request, "admin/console/explain.html", context)
 
@@ -108,7 +113,12 @@ def route(client: Client, capability: Capability, catalog: Catalog, seen: Observ
         for one in told.considered
         if one.excluded is not None
     ]
-    return Route(capability, capability in client.methods, targets, passed_over)
+    strategy = _strategy(shortlist(ask, catalog, seen)) if targets else None
+    return Route(capability, capability in client.methods, targets, passed_over, strategy)
+
+
+def _strategy(plan: Plan) -> Strategy:
+    return plan.strategy(plan.targets[0], ())
 
 
 def _why_not(provider: Provider, one: Considered) -> str:

@@ -10,12 +10,14 @@ from django.shortcuts import render
 
 from gateway import live
 from gateway.console.attention import Seen, attention
+from gateway.console.breakdown import PERCENTILES, Breakdown, endings, rows
 from gateway.console.charts import charts, data
-from gateway.console.words import amount, compact, duration, share
+from gateway.console.words import compact, duration, rate, share
 from gateway.runtime import Observations
 from providers.loader import ProviderNote, notes
 from providers.secrets import KeyRing
-from telemetry.figures import RANGES, SHOWN_NAMES, Figures, Named, Range, Reading, is_recorded, read
+from telemetry.figures import RANGES, SHOWN_NAMES, Figures, Range, Reading, is_recorded, read
+from telemetry.sums import Percentiles
 
 DEFAULT_RANGE = "24h"
 SHOWN_PROVIDERS = 30
@@ -77,56 +79,36 @@ def _look(now: datetime, *, providers: bool) -> Seen:
 
 def _figures(reading: Reading, span: Range) -> dict[str, Any]:
     drawn = charts(reading.points, span)
-    total = reading.total
+    total, minutes = reading.total, sum(point.minutes for point in reading.points)
     return {
         "total": total,
-        "cards": _cards(total, sum(point.minutes for point in reading.points)),
+        "cards": _cards(total, minutes),
         "charts": drawn,
         "chart_data": data(drawn),
-        "failures": [(code, amount(n), share(n, total.errors)) for code, n in total.failures],
+        "endings": endings(total),
+        "percentiles": PERCENTILES,
         "breakdowns": (
-            ("Providers", "provider", _rows(reading.providers), reading.more_providers),
-            ("Clients", "tool_id", _rows(reading.clients), reading.more_clients),
+            Breakdown("Providers", "provider", rows(reading.providers, minutes), reading.more_providers),
+            Breakdown("Clients", "client", rows(reading.clients, minutes), reading.more_clients),
         ),
     }
 
 
 def _cards(total: Figures, minutes: float) -> list[Card]:
-    latency, first = total.latency, total.first_event
     return [
-        Card("Calls", compact(total.calls), f"{total.calls / minutes:.3g} a minute" if minutes else ""),
+        Card("Calls", compact(total.calls), rate(total.calls, minutes) if total.calls else ""),
         Card("Errors", compact(total.errors), f"{share(total.errors, total.calls)} of the calls"),
-        Card(
-            "Latency (p50)",
-            duration(latency and latency.p50),
-            f"p95 {duration(latency.p95)} · p99 {duration(latency.p99)}"
-            if latency
-            else "no call was sent on",
-        ),
-        Card(
-            "Time to first token (p50)",
-            duration(first and first.p50),
-            f"p95 {duration(first.p95)} · p99 {duration(first.p99)}" if first else "no stream was begun",
-        ),
+        Card("Refused", compact(total.refused), f"{share(total.refused, total.calls)} of the calls"),
+        _times("Latency (p50)", total.latency, "no call was sent on"),
+        _times("First token (p50)", total.first_event, "no stream was begun"),
         Card("Tokens in", compact(total.input_tokens), "as providers count them"),
         Card("Tokens out", compact(total.output_tokens), "as providers count them"),
     ]
 
 
-def _rows(named: tuple[Named, ...]) -> list[tuple[str, list[str]]]:
-    """For each name its cells, as text."""
-    rows = []
-    for name, f in named:
-        latency, first = f.latency, f.first_event
-        cells = [
-            *(amount(f.calls), amount(f.errors), share(f.errors, f.calls)),
-            *(duration(latency and latency.p50), duration(latency and latency.p95)),
-            duration(latency and latency.p99),
-            duration(first and first.p50),
-            *(amount(f.input_tokens), amount(f.output_tokens)),
-        ]
-        rows.append((name, cells))
-    return rows
+def _times(title: str, found: Percentiles | None, none: str) -> Card:
+    note = f"p95 {duration(found.p95)} · p99 {duration(found.p99)}" if found else none
+    return Card(title, duration(found and found.p50), note)
 
 
 def _health(seen: Seen) -> dict[str, Any]:

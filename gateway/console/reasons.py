@@ -1,6 +1,7 @@
 """What the codes in a decision mean, in words for people. One place for the playground, the record and the pages that explain."""
 
 from providers.decision import Rule
+from providers.routing import Strategy
 
 EXCLUDED: dict[str, str] = {
     "DISABLED": "it is disabled",
@@ -25,6 +26,32 @@ RULE: dict[Rule, str] = {
     "model": "A model was named: providers that offer it, by score.",
     "provider": "One provider was named, directly or through an alias: it alone is asked.",
 }
+STRATEGY: dict[Strategy, str] = {
+    "capability-default": "the first choice answered, with its default model for the capability",
+    "caller-override": "the caller named the provider or the model",
+    "fallback": "a later provider answered because an earlier one failed, or the provider has no default model for "
+    "the capability, so that its general default model was taken",
+}
+ENDED: dict[str, str] = {
+    "ok": "Served: the client was sent the whole answer.",
+    "BAD_REQUEST": "Refused: the request was not valid.",
+    "FORBIDDEN": "Refused: the client may not make such a call.",
+    "NOT_FOUND": "Refused: it named a provider or model that is not there for this client.",
+    "METHOD_NOT_ALLOWED": "Refused: it was sent with another HTTP method.",
+    "RATE_LIMIT": "Refused by a limit: the client's here, or the provider's.",
+    "OVERLOADED": "Refused: too much was under way.",
+    "AUDIT_UNAVAILABLE": "Refused: the call could not have been recorded.",
+    "TEMPORARY": "Failed: no provider that was asked could answer.",
+    "PERMANENT": "Failed: the provider rejected the request.",
+    "AUTH": "Failed: the provider did not accept our credential.",
+    "CONFIG": "Failed: no provider is configured that could answer.",
+    "DEADLINE_EXCEEDED": "Failed: the time for it was over.",
+    "INTERNAL_ERROR": "Failed: a defect of the gateway; its log has the details.",
+    "UNKNOWN": "Not known: the gateway's process died during the call. What was intended is on record.",
+    "CLIENT_CLOSED": "Broken off: the client closed the connection.",
+    "DRAINED": "Broken off: the gateway was stopped.",
+}
+"""How a call ended, by its outcome."""
 HEALTH: dict[str, str] = {
     "ok": "ok",
     "degraded": "degraded",
@@ -39,5 +66,6 @@ def words() -> dict[str, dict[str, str]]:
         "excluded": EXCLUDED,
         "stage": STAGE,
         "rule": {str(key): text for key, text in RULE.items()},
+        "strategy": {str(key): text for key, text in STRATEGY.items()},
         "health": HEALTH,
     }

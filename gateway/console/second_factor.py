@@ -20,6 +20,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from gateway import second_factor
+from gateway.attribution import IN_THE_ADMIN, attributed
 from gateway.console.history import note
 from gateway.edge.pages import problem_response
 from gateway.models import StaffSecondFactor
@@ -48,7 +49,8 @@ def _for_staff(view: View) -> View:
         if request.method == "POST" and "leave" in request.POST:
             logout(request)
             return HttpResponseRedirect(reverse("admin:login"))
-        with ONE_GUESS if request.method == "POST" else nullcontext():
+        one_guess = ONE_GUESS if request.method == "POST" else nullcontext()
+        with one_guess, attributed(request.user.get_username(), IN_THE_ADMIN):
             return view(request)
 
     return guarded

@@ -28,3 +28,22 @@ def share(part: int, whole: int) -> str:
         return "–"
     percent = 100 * part / whole
     return "< 0.1 %" if 0 < percent < 0.1 else f"{percent:.3g} %"
+
+
+RATES = (("minute", 1), ("hour", 60), ("day", 1_440))
+"""A unit of time, and its minutes."""
+
+
+def rate_unit(per_minute: float) -> tuple[str, int]:
+    """In which unit of time a rate is a number that people can picture: the shortest that has one call at least."""
+    return next((unit for unit in RATES if per_minute * unit[1] >= 1), RATES[-1])
+
+
+def rate(calls: int, minutes: float) -> str:
+    """How many a minute, an hour or a day."""
+    if not calls or not minutes:
+        return "–"
+    unit, length = rate_unit(calls / minutes)
+    many = calls / minutes * length
+    number = amount(many) if many >= 100 else f"{many:.2g}"
+    return f"{number} {'an' if unit == 'hour' else 'a'} {unit}"

@@ -70,6 +70,7 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
     hosts: list[bytes] = []
     forwarded: list[bytes] = []
     media: list[bytes] = []
+    parents: list[bytes] = []
     encoded = False
     scheme = b""
     for name, value in scope["headers"]:
@@ -83,6 +84,8 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
             forwarded.append(value)
         elif name == b"x-forwarded-proto":
             scheme = value
+        elif name == b"traceparent":
+            parents.append(value)
     require_host(hosts, policy)
     if _ODD_PATH.search(path):
         # The router would read `//mcp/chat` as `/mcp/chat`; only one spelling of a path is a route.
@@ -98,7 +101,8 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
         believe_scheme(scope, scheme, policy)
     scope[PEER] = peer = require_peer(scope, forwarded, policy)
     if path.startswith(API_PREFIX) or path in API_PATHS:
-        scope[TRAIL] = Trail(gateway, peer)
+        scope[TRAIL] = trail = Trail(gateway, peer)
+        trail.join(parents)
 
 
 def require_host(hosts: Sequence[bytes], policy: Policy) -> None:

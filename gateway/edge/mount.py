@@ -143,6 +143,8 @@ async def _cancelled(trail: Trail, send: Send) -> None:
             problem=problem,
             outcome="DRAINED" if drained else "CLIENT_CLOSED",
         )
+        if drained:
+            await trail.recorded()
     except JournalError as error:
         problem = problem_for(error) if drained else None
     if problem is not None:

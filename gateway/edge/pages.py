@@ -1,14 +1,16 @@
 """Django's own answers: JSON errors, the way to the admin, the guides and the metrics for staff."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import mark_safe
 
+from gateway import live
 from gateway.edge.respond import encode_json, problem_headers
 from gateway.environment import SHIPPED
 from gateway.errors import INTERNAL, Problem
@@ -17,7 +19,6 @@ from gateway.guides import render as render_guide
 from gateway.runtime import new_call_id
 from gateway.second_factor import may_enter
 from gateway.throttle import GUIDES as GUIDES_READ
-from telemetry import prometheus
 
 
 def problem_response(problem: Problem) -> HttpResponse:
@@ -52,6 +53,24 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return problem_response(INTERNAL)
 
 
+class JsonRefusals:
+    """A method that a page does not take is refused as JSON too; Django's own answer has no body at all."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self._get_response(request)
+        if isinstance(response, HttpResponseNotAllowed):
+            return method_not_allowed(response.headers["Allow"])
+        return response
+
+
+def method_not_allowed(allow: str) -> HttpResponse:
+    headers = ((b"allow", allow.encode()),)
+    return problem_response(Problem(code="METHOD_NOT_ALLOWED", message="Method not allowed", headers=headers))
+
+
 def home(request: HttpRequest) -> HttpResponse:
     return read_only(request) or HttpResponseRedirect("/admin/")
 
@@ -60,8 +79,7 @@ def read_only(request: HttpRequest) -> HttpResponse | None:
     """The refusal of any method but GET and HEAD."""
     if request.method in ("GET", "HEAD"):
         return None
-    allow = ((b"allow", b"GET, HEAD"),)
-    return problem_response(Problem(code="METHOD_NOT_ALLOWED", message="Method not allowed", headers=allow))
+    return method_not_allowed("GET, HEAD")
 
 
 def staff_metrics(request: HttpRequest) -> HttpResponse:
@@ -70,7 +88,8 @@ def staff_metrics(request: HttpRequest) -> HttpResponse:
         return problem_response(Problem(code="UNAUTHORIZED", message="Missing client token"))
     if refusal := read_only(request):
         return refusal
-    return HttpResponse(prometheus.exposition(), content_type=prometheus.CONTENT_TYPE)
+    text, kind = live.metrics(request.headers.get("Accept", ""))
+    return HttpResponse(text, content_type=kind)
 
 
 def unwelcome(request: HttpRequest) -> HttpResponse | None:

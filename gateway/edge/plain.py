@@ -1,8 +1,9 @@
 """The plain routes: `/livez`, `/readyz`, `/metrics`."""
 
+import asyncio
 from typing import Any
 
-from gateway import pipeline
+from gateway import live, pipeline
 from gateway.edge.front import TRAIL, Front
 from gateway.edge.identify import identify, note_failure, tokens_in
 from gateway.edge.respond import (
@@ -19,7 +20,6 @@ from gateway.edge.respond import (
 from gateway.errors import Refusal, problem_for
 from gateway.runtime import new_call_id
 from gateway.trail import Trail
-from telemetry import prometheus
 
 READ_ONLY = ("GET", "HEAD")
 
@@ -65,15 +65,21 @@ class MetricsEndpoint:
             trail.method = "getHealth"
             pipeline.permit(caller, trail.method, trail.peer)
             require_read(scope)
-            body = prometheus.exposition()
+            accept = _accept(scope)
+            # Files are read for it, and a text of some thousand lines is made: not on the event loop.
+            body, kind = await asyncio.get_running_loop().run_in_executor(None, live.metrics, accept)
             trail.close(status=200, bytes_out=len(body))
         except Exception as error:  # the outermost edge of a call
             problem = trail.problem(error)
             trail.close(status=problem.status, bytes_out=0, problem=problem)
             await send_problem(send, problem, trail.call_id)
             return
-        headers = [(b"content-type", prometheus.CONTENT_TYPE.encode()), (CALL_ID, trail.call_id.encode())]
+        headers = [(b"content-type", kind.encode()), (CALL_ID, trail.call_id.encode())]
         await send_body(send, 200, body, headers)
+
+
+def _accept(scope: Scope) -> str:
+    return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"accept")
 
 
 def _noting(trail: Trail, scope: Scope, send: Send) -> Send:

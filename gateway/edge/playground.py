@@ -2,7 +2,8 @@
 
 One route, one answer: server-sent events with what the client would have got, then the decision trace. With
 `send` false nothing is counted, recorded or sent; the trace alone tells what would happen. Who may do so
-was decided by Django when it signed the ticket (`gateway/console/playground.py`).
+was decided by Django when it signed the ticket (`gateway/console/playground.py`), and is asked again when the
+ticket is redeemed (`player.py`).
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from gateway import pipeline
 from gateway.decided import Decided
 from gateway.edge import native
 from gateway.edge.front import PEER, PLAYGROUND, TRAIL, Front
+from gateway.edge.player import may_play, session_key
 from gateway.edge.respond import Receive, Scope, Send, send_problem
 from gateway.edge.sse import DONE, ChatStreamConsumer, StreamedAnswer, frame
 from gateway.errors import Problem, Refusal, problem_for
@@ -29,6 +31,7 @@ from providers.types import ChatRequest
 PATH = PLAYGROUND.removeprefix("/")
 TICKET_SALT = "gateway.playground"
 TICKET_S = 15
+TOO_OLD = Refusal("FORBIDDEN", "The page is too old; reload it", reason="TICKET")
 TOKEN_PREFIX = "playground:"  # noqa: S105 - stands in the record where other calls have a token's id
 Method = Literal["chat", "chatStream", "embed"]
 
@@ -41,6 +44,9 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     method: Method
     body: msgspec.Raw
     send: bool = True
+
+    def __repr__(self) -> str:
+        return f"<a call to play as {self.tool_id!r}>"
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -88,6 +94,7 @@ class Playground:
         gateway = self._front.gateway
         assert gateway is not None, "the front answers by itself until there is one"
         trail = scope[TRAIL] = Trail(gateway, scope[PEER])
+        trail.join(())
         if scope["method"] != "POST":
             refusal = Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"allow", b"POST"),))
             await send_problem(send, problem_for(refusal), trail.call_id)
@@ -98,7 +105,7 @@ class Playground:
 class PlaygroundConsumer(ChatStreamConsumer):
     async def _run(self, trail: Trail, body: bytes) -> None:
         try:
-            play = read(body)
+            play = await read(body, session_key(self.scope))
             client = require_client(trail, play)
         except Exception as error:  # the outermost edge of a call that is not one yet
             await self._refuse(trail, trail.problem(error))
@@ -119,18 +126,27 @@ class PlaygroundConsumer(ChatStreamConsumer):
             trail.gateway.running.discard(task)
 
 
-def read(body: bytes) -> Play:
-    """Raises `Refusal` for a body of another shape, or without a valid ticket."""
+async def read(body: bytes, session: str) -> Play:
+    """Raises `Refusal` for a body of another shape, or without a ticket that is valid in this session."""
     try:
         play = _decode(body)
-        signing.TimestampSigner(salt=TICKET_SALT).unsign(play.ticket, max_age=TICKET_S)
+        signer(session).unsign(play.ticket, max_age=TICKET_S)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refusal("BAD_REQUEST", "The request is not valid", reason="VALIDATION_FAILED") from None
     except signing.BadSignature:
-        raise Refusal("FORBIDDEN", "The page is too old; reload it", reason="TICKET") from None
-    if not _used.take(play.ticket):
-        raise Refusal("FORBIDDEN", "The page is too old; reload it", reason="TICKET")
+        raise TOO_OLD from None
+    if not await may_play(session, holder(play.ticket)) or not _used.take(play.ticket):
+        raise TOO_OLD
     return play
+
+
+def signer(session: str) -> signing.TimestampSigner:
+    """The session's key is part of what is signed with, and of nothing that is sent."""
+    return signing.TimestampSigner(salt=f"{TICKET_SALT}.{session}")
+
+
+def holder(ticket: str) -> str:
+    return ticket.rsplit(":", 3)[0]
 
 
 def require_client(trail: Trail, play: Play) -> Client:
@@ -141,8 +157,7 @@ def require_client(trail: Trail, play: Play) -> Client:
 
 
 def acting_as(play: Play) -> str:
-    user = play.ticket.rsplit(":", 3)[0]
-    return f"{TOKEN_PREFIX}{user}"[:64]
+    return f"{TOKEN_PREFIX}{holder(play.ticket)}"[:64]
 
 
 class PlayedAnswer(StreamedAnswer):
@@ -192,6 +207,7 @@ class PlayedAnswer(StreamedAnswer):
             content = problem.body(trail.call_id)
         told = frame({"type": "answer", "status": problem.status if problem else 200, "body": content})
         trail.close(status=problem.status if problem else 200, bytes_out=len(told), problem=problem)
+        await trail.recorded()
         await self._send(told + self._end_of_stream(), more=False)
 
     async def _chat(self, body: bytes) -> native.ChatAnswer:

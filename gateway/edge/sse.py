@@ -6,6 +6,7 @@ stream as a task beside the messages, and ends it when the connection does.
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from channels.exceptions import StopConsumer
@@ -188,6 +189,7 @@ class StreamedAnswer:
         )
         tail = frame(native.CompletionFrame(payload=payload, trace_id=trail.trace_id))
         self._close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
+        await trail.recorded()
         self._stop_beating()
         await self._send(tail + self._end_of_stream(), more=False)
 
@@ -210,10 +212,8 @@ class StreamedAnswer:
         if self._trail.gateway.drain_over:
             await self._end(DRAINED, outcome="DRAINED")
             return
-        try:
+        with suppress(JournalError):  # it is counted, and there is nobody to tell
             self._close(status=CLOSED_STATUS, bytes_out=self._bytes_out, outcome="CLIENT_CLOSED")
-        except JournalError:
-            self._trail.gateway.metrics.count("journal_failures")
 
     def _close(
         self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
@@ -232,6 +232,7 @@ class StreamedAnswer:
             self._close(
                 status=status, bytes_out=self._bytes_out + len(answer), problem=problem, outcome=outcome
             )
+            await trail.recorded()
         except JournalError as error:
             problem = problem_for(error)
             answer = _error_frame(problem, trail.call_id)

@@ -92,7 +92,7 @@ class GatewayView(APIView):
             trail.note_answer()  # nothing of one is sent
             problem = trail.problem(error)
             content = problem_body(problem, trail.call_id)
-        return self._finish(trail, content, problem)
+        return await self._finish(trail, content, problem)
 
     @property
     def allowed(self) -> tuple[str, ...]:
@@ -102,11 +102,12 @@ class GatewayView(APIView):
         allow = ", ".join(self.allowed).encode()
         return Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"Allow", allow),))
 
-    def _finish(self, trail: Trail, content: bytes, problem: Problem | None) -> HttpResponse:
+    async def _finish(self, trail: Trail, content: bytes, problem: Problem | None) -> HttpResponse:
         """Records the outcome before anything of the answer can be sent."""
         status = problem.status if problem else 200
         try:
             trail.close(status=status, bytes_out=len(content), problem=problem)
+            await trail.recorded()
         except JournalError as error:
             problem = problem_for(error)
             status, content = problem.status, problem_body(problem, trail.call_id)

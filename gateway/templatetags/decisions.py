@@ -1,11 +1,12 @@
 """What a stored decision says, in words, for the page of one call."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import template
 
 from gateway.console import reasons
+from telemetry.criteria import STATE, class_of
 
 register = template.Library()
 
@@ -40,3 +41,46 @@ def candidates(decision: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "health": reasons.HEALTH.get(health, health),
             "verdict": f"Left out: {out}" if out else "First choice" if place == 1 else f"Choice {place}",
         }
+
+
+class Step(NamedTuple):
+    """Something that happened during a call. `at`, `took`: ms since its beginning, and of its own; None if not known.
+
+    `sign`: a word that is marked by `state`.
+    """
+
+    words: str
+    sign: str = ""
+    state: str = ""
+    at: int | None = None
+    took: int | None = None
+
+
+@register.filter
+def ended_words(outcome: str) -> str:
+    return reasons.ENDED.get(outcome, "")
+
+
+@register.filter
+def ended_state(outcome: str) -> str:
+    return STATE[class_of(outcome)]
+
+
+@register.filter
+def steps(call: Any) -> Iterator[Step]:
+    """In order. When an attempt began is not on record, only how long it took."""
+    yield Step("The call was accepted.", at=0)
+    for number, attempt in enumerate(call.attempts, 1):
+        failure = [attempt.get("classification"), attempt.get("reason")]
+        failure.append(f"status {attempt['status']}" if attempt.get("status") else None)
+        told = ", ".join(str(part) for part in failure if part)
+        asked = f"Attempt {number}: {attempt.get('provider')}, {attempt.get('model')}"
+        yield Step(asked, told or "answered", "failed" if told else "ok", took=attempt.get("durationMs"))
+    if not call.attempts:
+        yield Step("No provider was asked.")
+    if call.first_event_ms is not None:
+        yield Step("The first event of the answer went to the client.", at=call.first_event_ms)
+    if call.outcome == "UNKNOWN":
+        yield Step("Nothing more is known.", call.outcome, "failed")
+    else:
+        yield Step("The call was over.", call.outcome, ended_state(call.outcome), at=call.duration_ms)

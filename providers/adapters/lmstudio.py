@@ -16,7 +16,10 @@ class LMStudio(OpenAICompatible):
     kind = "lmstudio"
     label = "LM Studio"
     default_base_url = "http://localhost:1234/v1"
-    description = "LM Studio on this machine or in the local network."
+    description = (
+        "LM Studio on this machine or in the local network. On another machine, turn on “Serve on Local Network” "
+        "there, add its address to LLM_CALLER_EGRESS_ALLOW in .env here, and restart the gateway."
+    )
 
     def unsupported(self, request: ChatRequest | EmbedRequest) -> str | None:
         if isinstance(request, EmbedRequest):

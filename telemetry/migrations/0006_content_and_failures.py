@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('telemetry', '0002_rollups_and_decisions'),
+        ('telemetry', '0005_record_filters'),
     ]
 
     operations = [
@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'opening of content',
-                'verbose_name_plural': 'openings of content',
+                'verbose_name_plural': 'opened content',
                 'ordering': ('-pk',),
                 'default_permissions': ('view',),
             },
@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterModelOptions(
             name='requestlog',
-            options={'ordering': ('-pk',), 'permissions': [('find_text', 'Can ask whether a text was sent')], 'verbose_name': 'call', 'verbose_name_plural': 'record of calls'},
+            options={'ordering': ('-pk',), 'permissions': [('export_requestlog', 'Can export the record of calls'), ('find_text', 'Can ask whether a text was sent')], 'verbose_name': 'call', 'verbose_name_plural': 'record of calls'},
         ),
         migrations.AddField(
             model_name='requestlog',

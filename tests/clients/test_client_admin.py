@@ -126,11 +126,11 @@ def test_methods_that_stay_keep_their_place_and_new_ones_follow() -> None:
     ("change", "said"),
     [
         ({"max_requests": 5}, "both a number of requests and an interval"),
-        ({"max_requests": 0, "interval_ms": 1000}, "1 to 2,147,483,647, or empty."),
-        ({"max_requests": 2**31, "interval_ms": 1000}, "1 to 2,147,483,647, or empty."),
-        ({"max_concurrency": 0}, "1 to 2,147,483,647, or empty."),
+        ({"max_requests": 0, "interval_ms": 1000}, "At least 1."),
+        ({"max_requests": 2**31, "interval_ms": 1000}, "At most 2,147,483,647."),
+        ({"max_concurrency": 0}, "At least 1."),
         ({"allowed_networks": "10.1.0.0/16\nnowhere"}, "is not a network such as"),
-        ({"allowed_models": "m" * 501}, "at most 500 characters"),
+        ({"allowed_models": "m" * 501}, "At most 500 characters."),
         ({"methods": ["fly"]}, "not one of the available choices"),
         ({"tool_id": "two\twords"}, "No tabs"),
         ({"tool_id": ""}, "This field is required"),
@@ -281,7 +281,7 @@ def test_filters_find_who_has_no_token_or_soon_none() -> None:
 
 
 def test_the_empty_list_says_what_to_do() -> None:
-    assert "Add the first one" in page(LIST)
+    assert "Add the first client" in page(LIST)
 
 
 def test_a_filter_that_finds_nobody_says_so() -> None:

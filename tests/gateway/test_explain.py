@@ -53,6 +53,12 @@ def test_the_route_is_the_one_that_a_call_takes() -> None:
     assert routed(frozen(), worse, best, seen=failed).targets == [("worse", "other"), ("best", "m")]
 
 
+def test_the_strategy_is_the_one_that_an_answer_would_name() -> None:
+    assert routed(frozen(), provider("p", defaults={"chat": "m"})).strategy == "capability-default"
+    assert routed(frozen(), provider("p")).strategy == "fallback", "only its general default model is left"
+    assert routed(frozen()).strategy is None
+
+
 def test_who_is_passed_over_is_told_with_the_reason() -> None:
     found = routed(
         frozen(
@@ -117,6 +123,8 @@ def test_a_client_that_works_is_told_so_in_words() -> None:
         "5 calls in any 1,000 ms, its own limit.",
         "At most 1 at once; more are refused (429).",
         "lmstudio_gpu, m",
+        'Strategy of the first: <a href="#strategies">fallback</a>',
+        "A later provider answered because an earlier one failed, or the provider has no default model",
         "No gateway runs in this process",
     ):
         assert sentence in shown, sentence

@@ -169,7 +169,7 @@ def test_a_form_sent_back_as_it_came_changes_nothing_in_the_file(ada: Browser) -
 
 def test_a_kind_changed_to_one_that_cannot_is_refused_as_before(ada: Browser) -> None:
     refused = ada.post(f"{BASE}add/", form({"embed": {"declared": "on"}}, kind="anthropic"))
-    assert "Anthropic has no embed." in refused.content.decode()
+    assert "Providers of kind anthropic have no embed." in refused.content.decode()
     assert not Provider.objects.exists()
 
 

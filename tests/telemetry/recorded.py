@@ -6,10 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from telemetry.audit.places import AuditFolder
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord, Intent
-from telemetry.writer import Writer
+from telemetry.writer import OnRows, Writer
 
 AT = 1_700_000_000.25
 
@@ -40,8 +41,13 @@ def ignore(_: Mapping[str, datetime]) -> None:
     """For tests that do not look at the last use of tokens."""
 
 
-def writer(folder: Path) -> Writer:
-    return Writer(folder, ignore)
+def audit(folder: Path) -> AuditFolder:
+    """Beside the journal's folder, so that tests can look at that one alone."""
+    return AuditFolder(folder.with_name(folder.name + "-audit"))
+
+
+def writer(folder: Path, on_rows: OnRows = ignore, **more: Any) -> Writer:
+    return Writer(folder, on_rows, audit(folder).chain(), **more)
 
 
 def segments(folder: Path) -> list[Path]:

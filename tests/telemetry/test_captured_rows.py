@@ -13,7 +13,7 @@ from telemetry.captured import SealedContent
 from telemetry.failures import FailureCount, FailureCounts, FailureTally
 from telemetry.journal import Journal
 from telemetry.models import CapturedContent, ContentAccess, FailedAuthentication, RequestLog
-from telemetry.writer import BATCH_BYTES, SET_ASIDE, Writer
+from telemetry.writer import BATCH_BYTES, SET_ASIDE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = datetime.fromtimestamp(AT, UTC)
@@ -44,6 +44,26 @@ def test_content_reaches_its_table_once_however_often_it_is_read(tmp_path: Path)
     assert (bytes(row.ciphertext), row.size, row.key_id) == (bytes(range(256)), 256, "0a0b0c0d")
     assert (row.stored_at, row.expires_at) == (NOW, NOW + timedelta(days=30))
     assert (CapturedContent.objects.count(), RequestLog.objects.count()) == (2, 2)
+
+
+def test_what_was_removed_does_not_come_back_and_what_lies_behind_it_is_stored(tmp_path: Path) -> None:
+    journal, failed = Journal(tmp_path), FailureTally()
+
+    def happen(n: int) -> None:
+        failed.note(address=f"::{n}", kind="missing", route="/health", now=AT)
+        failed.flush(journal.failed_authentication)
+        journal.content(content(n, b"sealed"))
+        serve(journal, n)
+
+    happen(1)
+    writer(tmp_path).run_once()
+    beside.prune(NOW + timedelta(days=99), failed_authentication_days=1)
+    happen(2)
+    writer(tmp_path).run_once()
+    journal.close()
+    assert [str(row.call_id) for row in CapturedContent.objects.all()] == [call(2)]
+    assert [row.address for row in FailedAuthentication.objects.all()] == ["::2"]
+    assert RequestLog.objects.count() == 2
 
 
 def test_the_largest_content_fits_into_what_the_writer_reads_at_once(tmp_path: Path) -> None:
@@ -82,11 +102,11 @@ def test_content_is_removed_when_its_days_are_over_and_not_found_before_that_is_
     later = NOW + timedelta(days=1)
     assert captured_rows.find(call(1), later) is None
     assert captured_rows.find(call(2), later) is not None
-    moving = Writer(tmp_path, lambda used: None, lambda now: beside.prune(now, failed_authentication_days=90))
-    moving.keep_rollups(later)
+    moving = writer(tmp_path, hourly=lambda now: beside.prune(now, failed_authentication_days=90))
+    moving.keep_up(later)
     assert [row.call_id for row in CapturedContent.objects.all()] == [uuid.UUID(call(2))]
-    moving.keep_rollups(later + timedelta(minutes=59))
-    moving.keep_rollups(later + timedelta(days=1))
+    moving.keep_up(later + timedelta(minutes=59))
+    moving.keep_up(later + timedelta(days=1))
     assert not CapturedContent.objects.exists()
 
 

@@ -16,6 +16,7 @@ NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 
 def row(ago: timedelta = timedelta(0), **more: object) -> RequestLog:
     facts: dict[str, object] = {"started_at": NOW - ago, "tool_id": "bob", "provider": "a", "outcome": "ok"}
+    facts["status"] = 200
     facts |= {"duration_ms": 100, "first_event_ms": 10, "input_tokens": 3, "output_tokens": 4}
     return RequestLog(**(facts | more))
 
@@ -38,11 +39,19 @@ def test_a_range_has_its_points_and_leaves_out_what_is_older(name: str) -> None:
 
 
 def test_figures_tell_errors_tokens_and_latencies() -> None:
-    refused = {"provider": "", "outcome": "RATE_LIMIT", "duration_ms": 0, "first_event_ms": None}
-    rollups.add([row(), row(), row(outcome="TEMPORARY", tool_id="charlie"), row(**refused), row(**refused)])
+    refused = {
+        "provider": "",
+        "outcome": "RATE_LIMIT",
+        "status": 429,
+        "duration_ms": 0,
+        "first_event_ms": None,
+    }
+    failed = {"outcome": "RATE_LIMIT", "status": 429, "tool_id": "charlie"}
+    rollups.add([row(), row(), row(**failed), row(**refused), row(**refused)])
     total = read(RANGES["1h"], NOW).total
-    assert (total.calls, total.errors, total.input_tokens, total.output_tokens) == (5, 3, 15, 20)
-    assert total.failures == (("RATE_LIMIT", 2), ("TEMPORARY", 1))
+    assert (total.calls, total.errors, total.refused) == (5, 1, 2)
+    assert (total.input_tokens, total.output_tokens) == (15, 20)
+    assert (total.failures, total.refusals) == ((("RATE_LIMIT", 1),), (("RATE_LIMIT", 2),))
     assert total.latency is not None
     assert 50 < total.latency.p50 <= total.latency.p99 <= 100
     assert total.first_event is not None

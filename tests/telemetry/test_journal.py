@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import intent, outcome, segments
 
-from telemetry.journal import Journal, JournalError, is_alive, parse
+from telemetry.captured import SealedContent
+from telemetry.failures import FailureCounts
+from telemetry.journal import Entry, Journal, JournalError, is_alive, parse
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-def written(folder: Path) -> list[Intent | CallRecord]:
+SEALED = SealedContent(
+    call_id="c-1", tool_id="bob", key_id="0a", sealed=b"sealed", stored_at=1.0, expires_at=2.0
+)
+
+
+def written(folder: Path) -> list[Entry]:
     return [entry for path in segments(folder) for entry in parse(path.read_bytes())]
 
 
@@ -153,8 +162,7 @@ def test_a_call_that_ends_after_the_close_is_recorded_all_the_same(tmp_path: Pat
 def test_a_full_disk_refuses_and_leaves_whole_lines_once_there_is_room(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.intent(intent("before"))
-    size = segments(tmp_path)[0].stat().st_size
-    for room in (size + 60, size + 60, size + 61, size + 62):
+    for room in (60, 60, 61, 62):
         with full_at(room), pytest.raises(JournalError, match="cannot be written"):
             journal.outcome(outcome("refused"))
     journal.outcome(outcome("after"))
@@ -196,3 +204,70 @@ def test_a_lost_call_is_recorded_with_all_that_its_intent_knew() -> None:
     lost = unknown_outcome(intent(claimed_tool="other", bytes_in=5))
     assert (lost.outcome, lost.status, lost.duration_ms) == ("UNKNOWN", 0, 0)
     assert (lost.call_id, lost.claimed_tool, lost.bytes_in, lost.config_version) == ("c-1", "other", 5, 3)
+
+
+def test_an_outcome_finds_room_on_a_disk_that_filled_up_and_the_next_intent_does_not(tmp_path: Path) -> None:
+    """The disk is a mebibyte of memory, full but for the journal's own ballast."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs a mount: {mounted.stderr.decode().strip()}")
+    try:
+        journal = Journal(disk)
+        journal.intent(intent("under way"))
+        with suppress(OSError), (disk / "filler").open("wb") as filler:
+            while True:
+                filler.write(bytes(4096))
+                filler.flush()
+        journal.outcome(outcome("under way", model="m" * 5000))
+        for refused in (
+            lambda: journal.intent(intent("next")),
+            lambda: journal.content(SEALED),
+            lambda: journal.failed_authentication(FailureCounts(process="p", counts=())),
+        ):
+            with pytest.raises(JournalError, match="no room"):
+                refused()
+        assert journal.failing
+        (disk / "filler").unlink()
+        journal.intent(intent("next"))
+        journal.close()
+        assert [getattr(entry, "call_id", "") for entry in written(disk)] == [
+            "under way",
+            "under way",
+            "next",
+        ]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    "append", [Journal.content, Journal.failed_authentication], ids=lambda append: append.__name__
+)
+def test_what_is_no_outcome_does_not_get_the_room_of_the_ballast(
+    tmp_path: Path, append: Callable[..., None]
+) -> None:
+    entry = SEALED if append is Journal.content else FailureCounts(process="p", counts=())
+    journal = Journal(tmp_path)
+    journal.intent(intent())
+    with full_at(60), pytest.raises(JournalError):
+        journal.outcome(outcome())
+    with full_at(1000):
+        with pytest.raises(JournalError, match="no room"):
+            append(journal, entry)
+        journal.outcome(outcome())
+    append(journal, entry)
+    journal.close()
+    assert written(tmp_path)[1:] == [outcome(), entry]
+
+
+def test_after_a_refusal_a_new_segment_begins_so_that_the_full_one_can_go(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.intent(intent())
+    with full_at(60), pytest.raises(JournalError):
+        journal.outcome(outcome())
+    journal.outcome(outcome())
+    journal.close()
+    assert [len(list(parse(path.read_bytes()))) for path in segments(tmp_path)] == [1, 1]

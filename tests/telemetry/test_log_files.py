@@ -4,14 +4,16 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from disk import full_at
-from logged import lines, logging_to
+from logged import CONTROL, lines, logging_to
 
-from telemetry.logs import RotatingFile
+from telemetry.log_file import LARGE_BYTES, RotatingFile
+from telemetry.metrics import METRICS
 
 
 def rotating(path: Path, *, max_bytes: int = 1000, max_files: int = 3) -> RotatingFile:
@@ -62,34 +64,39 @@ def test_every_file_is_the_operator_s_alone(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()} == {0o600}
 
 
-WRITE_5000 = """
+WRITE = """
 import sys
 from pathlib import Path
-from telemetry.logs import JsonLog, RotatingFile
+from telemetry.log_file import RotatingFile
+from telemetry.logs import JsonLog
 log = JsonLog()
 log.start(file=RotatingFile(Path(sys.argv[1]), max_bytes=64 * 1024, max_files=500))
-for n in range(5000):
-    log.info("line", metadata={"who": sys.argv[2], "n": n, "filling": "x" * (n % 97)})
+for n in range(int(sys.argv[3])):
+    odd = "\\r\\n\\x1b[31m\\x00\\x7f\\x9b\\u2028" if n % 10 == 0 else ""
+    log.info("line" + odd, metadata={"who": sys.argv[2], "n": n, "filling": odd + "x" * (n % 97)})
 log.stop()
 """
 
 
 def test_two_processes_share_a_rotating_file_and_tear_or_lose_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WRITE_5000, str(tmp_path / "log")]
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "log")]
     writers = [
         subprocess.Popen(
-            [*command, who], stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": os.getcwd()}
+            [*command, who, "20000"], stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": os.getcwd()}
         )
         for who in ("ada", "olga")
     ]
-    assert [process.wait(30) for process in writers] == [0, 0]
+    assert [process.wait(120) for process in writers] == [0, 0]
     paths = paths_in(tmp_path)
+    raw = sum(len(CONTROL.findall(path.read_bytes())) for path in paths)
     found = [(line["metadata"]["who"], line["metadata"]["n"]) for line in lines(*paths)]
     print(
-        f"promise 18: {len(found)} lines of 2 processes in {len(paths)} files, 0 torn, {10_000 - len(set(found))} lost"
+        f"promise 18: {len(found)} lines of 2 processes in {len(paths)} files, 0 torn, "
+        f"{40_000 - len(set(found))} lost, {raw} raw control bytes"
     )
-    assert len(found) == len(set(found)) == 10_000
-    assert len(paths) > 10
+    assert len(found) == len(set(found)) == 40_000
+    assert raw == 0
+    assert len(paths) > 50
     assert max(path.stat().st_size for path in paths) <= 64 * 1024
     assert {path.stat().st_mode & 0o777 for path in paths} == {0o600}
     for who in ("ada", "olga"):
@@ -171,11 +178,75 @@ def test_neither_a_closed_stdout_nor_a_bad_file_stops_the_log(tmp_path: Path) ->
         command = [
             sys.executable,
             "-c",
-            WRITE_5000,
+            WRITE,
             str(path),
             "ada",
+            "5000",
         ]
         done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
     os.close(writing)
     assert len(lines(*paths_in(tmp_path))) == 5000
+
+
+def messages(file: RotatingFile, data: bytes) -> list[str]:
+    return [notice.event for notice in file.write(data)]
+
+
+def test_a_file_past_5_mib_is_told_of_once_until_it_was_smaller_again(tmp_path: Path) -> None:
+    file = rotating(tmp_path / "log", max_bytes=3 * LARGE_BYTES)
+    mib = b"x" * (1024 * 1024 - 1) + b"\n"
+    told = [messages(file, mib) for _ in range(16)]
+    assert [n for n, found in enumerate(told) if found] == [5]
+    assert told[5] == ["log_file_large"]
+    assert [bool(messages(file, mib)) for _ in range(6)] == [False] * 4 + [True, False]
+
+
+def test_only_the_process_that_makes_the_file_large_tells_of_it(tmp_path: Path) -> None:
+    ada, olga = (rotating(tmp_path / "log", max_bytes=3 * LARGE_BYTES) for _ in range(2))
+    assert messages(ada, b"x" * LARGE_BYTES + b"\n") == ["log_file_large"]
+    assert messages(olga, b"y\n") == messages(ada, b"z\n") == []
+
+
+def test_the_ceiling_is_told_of_once_until_files_were_taken_away(tmp_path: Path) -> None:
+    file = rotating(tmp_path / "log", max_bytes=20, max_files=2)
+    line = b"0123456789\n"
+    assert [messages(file, line) for _ in range(6)] == [[], [], ["log_file_ceiling"], [], [], []]
+    assert file.standing() == (11, 2, 2)
+    for number in (1, 2):
+        (tmp_path / f"log.{number}").unlink()
+    assert file.standing() == (11, 0, 2)
+    assert [messages(file, line) for _ in range(3)] == [[], ["log_file_ceiling"], []]
+
+
+def test_what_is_told_of_the_file_is_a_warning_in_both_places_and_counted(tmp_path: Path) -> None:
+    out, path = tmp_path / "out", tmp_path / "log"
+    before = METRICS.counters["log_file_ceiling"]
+    with logging_to(out, file=rotating(path, max_bytes=200, max_files=1)) as log:
+        for n in range(10):
+            log.info(f"line {n}")
+    (warned,) = [line for line in lines(out) if line["level"] == "warn"]
+    assert warned["message"].startswith("All rotated log files are in use")
+    assert warned["metadata"] == {"file": str(path), "maxFiles": 1}
+    assert METRICS.counters["log_file_ceiling"] == before + 1
+    assert len(lines(out)) == 11
+
+
+def test_the_lock_deleted_with_the_file_leaves_processes_apart_no_longer_than_a_batch(tmp_path: Path) -> None:
+    ada, olga = rotating(tmp_path / "log"), rotating(tmp_path / "log")
+    ada.write(b"first\n")
+    for path in tmp_path.iterdir():
+        path.unlink()
+    held = ada._locked()
+    (tmp_path / "log.lock").unlink()
+    with ThreadPoolExecutor(1) as other:
+        written = other.submit(olga.write, b"second\n")
+        assert written.result(10) == []
+        waiting = ada._locked()
+        blocked = other.submit(olga.write, b"third\n")
+        with pytest.raises(TimeoutError):
+            blocked.result(0.2)
+        os.close(waiting)
+        assert blocked.result(10) == []
+    os.close(held)
+    assert files(tmp_path) == {"log": b"second\nthird\n"}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
@@ -12,12 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from logged import lines, logging_to, one_line
+from logged import CONTROL, lines, logging_to, one_line
 
 from telemetry.logs import QUEUE_LINES, JsonLog
 from telemetry.metrics import METRICS
 
-CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 NASTY = "a\r\nb\x1b[31mc\x00d\x7fe\x9b2Jf\x85g\u2028h\u2029i\tj\u202ek🙂"
 
 

@@ -70,5 +70,50 @@ def test_a_refused_call_tells_where_it_was_refused() -> None:
     assert "&lt;b&gt;eve&lt;/b&gt;" in page
 
 
+def test_the_page_tells_what_happened_in_the_order_of_time() -> None:
+    page = page_of(
+        attempts=[
+            {"provider": "gpu", "model": "m", "durationMs": 7, "classification": "TEMPORARY"},
+            {"provider": "cpu", "model": "m", "durationMs": 51},
+        ],
+        first_event_ms=60,
+        duration_ms=99,
+    )
+    parts = [
+        "The call was accepted.",
+        "Attempt 1: gpu, m",
+        "Attempt 2: cpu, m",
+        "The first event",
+        "The call was over.",
+    ]
+    assert sorted(parts, key=page.index) == parts
+    assert "Served: the client was sent the whole answer." in page
+    for time in ("7 ms", "51 ms", "60 ms", "99 ms"):
+        assert time in page
+
+
+def test_a_call_whose_process_died_claims_to_know_no_more() -> None:
+    page = page_of(outcome="UNKNOWN", status=0, duration_ms=0)
+    assert "Not known: the gateway&#x27;s process died" in page
+    assert "Nothing more is known." in page
+    assert "The call was over." not in page
+
+
+def test_links_lead_to_all_calls_that_have_the_same() -> None:
+    page = page_of(
+        tool_id="b&b/x", token_id="T 1", request_id="r?1", peer="::1", trace_id="t#1", config_version=4
+    )
+    for query in (
+        "client=b%26b%2Fx",
+        "token=T%201",
+        "request=r%3F1",
+        "peer=%3A%3A1",
+        "trace=t%231",
+        "config=4",
+    ):
+        assert f'href="/admin/telemetry/requestlog/?{query}"' in page
+    assert 'href="/admin/gateway/configversion/4/change/"' in page
+
+
 def test_a_call_of_before_decisions_were_kept_still_has_its_page() -> None:
     assert "It never came to a choice" in page_of(decision={})

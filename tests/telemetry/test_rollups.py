@@ -14,7 +14,7 @@ from telemetry import rollups
 from telemetry.journal import Journal
 from telemetry.models import CallRollup, RequestLog
 from telemetry.sums import Sum
-from telemetry.writer import PRUNE_EVERY, Writer
+from telemetry.writer import PRUNE_EVERY
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MOMENT = datetime.fromtimestamp(AT, UTC)
@@ -98,7 +98,7 @@ def test_a_batch_that_fails_leaves_no_sums_behind(tmp_path: Path) -> None:
 
     journal = journalled(tmp_path, outcome(call(1)))
     with pytest.raises(DatabaseError):
-        Writer(tmp_path, fail).run_once()
+        writer(tmp_path, fail).run_once()
     assert not CallRollup.objects.exists()
     writer(tmp_path).run_once()
     journal.close()
@@ -146,11 +146,11 @@ def test_old_minutes_and_hours_go_and_days_stay(tmp_path: Path) -> None:
 
 
 def test_the_writer_prunes_at_its_start_and_then_hourly(tmp_path: Path) -> None:
-    moving = Writer(tmp_path, ignore)
+    moving = writer(tmp_path, ignore)
     later = MOMENT + timedelta(days=3)
     for moment, left in ((later, 0), (later + PRUNE_EVERY / 2, 1), (later + PRUNE_EVERY, 0)):
         CallRollup.objects.create(period="minute", dimension="all", start=MOMENT, name="", calls=1)
-        moving.keep_rollups(moment)
+        moving.keep_up(moment)
         assert CallRollup.objects.filter(period="minute").count() == left
         CallRollup.objects.all().delete()
 
@@ -173,11 +173,30 @@ def test_a_record_without_rollups_is_summed_up_once(tmp_path: Path) -> None:
     before = recorded(tmp_path, MOMENT)
     CallRollup.objects.all().delete()
     moving = writer(tmp_path)
-    moving.keep_rollups(MOMENT)
+    moving.keep_up(MOMENT)
     assert everything() == before
     with CaptureQueriesContext(connection) as captured:
         rollups.rebuild(MOMENT)
     assert len(captured) == 2, "the oldest call, and whether its day is summed up"
+
+
+def test_what_an_older_version_summed_up_is_summed_up_anew(tmp_path: Path) -> None:
+    before = recorded(tmp_path, MOMENT)
+    CallRollup.objects.update(longest_ms=None, longest_first_event_ms=None, refused={})
+    rollups.rebuild(MOMENT)
+    assert everything() == before
+
+
+def test_what_was_counted_stays_where_old_rows_of_the_record_are_gone(tmp_path: Path) -> None:
+    before = recorded(tmp_path, MOMENT)
+    RequestLog.objects.filter(started_at__lt=MOMENT - timedelta(days=1)).delete()
+    CallRollup.objects.update(longest_ms=None, longest_first_event_ms=None)
+    rollups.rebuild(MOMENT)
+    after = everything()
+    assert {key: part.calls for key, part in after.items()} == {k: part.calls for k, part in before.items()}
+    with CaptureQueriesContext(connection) as captured:
+        rollups.rebuild(MOMENT)
+    assert len(captured) == 2, "it is done"
 
 
 def test_a_rebuild_that_was_cut_off_begins_again_and_counts_nothing_twice(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import outcome
 
-from telemetry.sums import BUCKETS_MS, Sum, bounds, merged, percentile, percentiles
+from telemetry.sums import BUCKETS_MS, Sum, bounds, longest_possible, merged, percentile, percentiles
 from telemetry.types import CallRecord
 
 MS = st.integers(0, 700_000)
@@ -53,15 +53,39 @@ def test_a_sum_counts_every_call_once(calls: list[CallRecord]) -> None:
 
 @given(st.lists(MS, min_size=1, max_size=200), st.integers(1, 100))
 def test_a_percentile_lies_in_the_bucket_of_the_call_of_its_rank(durations: list[int], percent: int) -> None:
-    histogram = summed([outcome(provider="a", duration_ms=ms) for ms in durations]).latency
+    total = summed([outcome(provider="a", duration_ms=ms) for ms in durations])
     exact = sorted(durations)[math.ceil(len(durations) * percent / 100) - 1]
-    estimate = percentile(histogram, percent)
+    estimate = percentile(total.latency, percent, total.longest_ms)
     within = [
         low <= estimate <= high
         for low, high in (bounds(n) for n in range(len(BUCKETS_MS) + 1))
-        if (low < exact <= high) or (exact == 0 and low == 0) or (exact > BUCKETS_MS[-1] and low == high)
+        if (low < exact <= high) or (exact == 0 and low == 0)
     ]
     assert within == [True]
+
+
+@given(st.lists(st.lists(MS, min_size=1, max_size=20), min_size=1, max_size=20))
+def test_no_percentile_is_above_the_longest_call(parts: list[list[int]]) -> None:
+    total = merged(
+        summed([outcome(provider="a", duration_ms=ms, first_event_ms=ms) for ms in part]) for part in parts
+    )
+    longest = max(map(max, parts))
+    assert (total.longest_ms, total.longest_first_event_ms) == (longest, longest)
+    found = percentiles(total.latency, total.longest_ms)
+    assert found is not None
+    assert found.p50 <= found.p95 <= found.p99 <= longest
+
+
+def test_one_call_of_four_minutes_is_shown_as_four_minutes() -> None:
+    total = summed([outcome(provider="a", duration_ms=240_000)])
+    assert percentiles(total.latency, total.longest_ms) == (240_000, 240_000, 240_000)
+
+
+def test_where_the_longest_was_not_kept_an_estimate_stays_in_its_bucket() -> None:
+    histogram = summed([outcome(provider="a", duration_ms=240_000)]).latency
+    assert longest_possible(histogram) == 300_000
+    assert longest_possible(summed([outcome(provider="a", duration_ms=700_000)]).latency) == 600_000
+    assert longest_possible([]) == 0
 
 
 def test_buckets_are_narrow_enough_for_what_is_said_of_them() -> None:
@@ -72,13 +96,31 @@ def test_buckets_are_narrow_enough_for_what_is_said_of_them() -> None:
 
 def test_percentiles_of_even_calls_are_about_right() -> None:
     histogram = summed([outcome(provider="a", duration_ms=ms) for ms in range(1, 1001)]).latency
-    p50, p95, p99 = percentiles(histogram)  # type: ignore[misc]
+    p50, p95, p99 = percentiles(histogram, 1000)  # type: ignore[misc]
     assert (round(p50), round(p95), round(p99)) == (500, 950, 990)
-    assert percentiles([]) is None
-    assert percentiles([0, 0]) is None
+    assert percentiles([], 0) is None
+    assert percentiles([0, 0], 0) is None
 
 
 def test_a_refusal_has_no_latency_but_is_a_call() -> None:
     total = summed([outcome(outcome="RATE_LIMIT", duration_ms=1), outcome(provider="a", duration_ms=900)])
     assert (total.calls, total.errors, sum(total.latency)) == (2, 1, 1)
-    assert percentile(total.latency, 50) > 700
+    assert percentile(total.latency, 50, total.longest_ms) > 700
+
+
+def test_what_a_caller_brought_about_is_counted_apart() -> None:
+    sent = {"provider": "a"}
+    callers = [
+        outcome(outcome="BAD_REQUEST", status=400),
+        outcome(outcome="RATE_LIMIT", status=429),
+        outcome(outcome="CLIENT_CLOSED", status=499, **sent),
+    ]
+    others = [
+        outcome(outcome="RATE_LIMIT", status=429, **sent),
+        outcome(outcome="PERMANENT", status=422, **sent),
+        outcome(outcome="CONFIG", status=500),
+        outcome(outcome="UNKNOWN", status=0),
+    ]
+    total = summed([outcome(), *callers, *others])
+    assert total.refused == {"BAD_REQUEST": 1, "RATE_LIMIT": 1, "CLIENT_CLOSED": 1}
+    assert (total.calls, total.errors) == (8, 7)

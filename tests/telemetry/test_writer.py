@@ -11,7 +11,6 @@ from recorded import AT, call, intent, outcome, outcomes, segments, serve, write
 
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
-from telemetry.writer import Writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,7 +32,9 @@ def test_every_column_is_what_the_record_says(tmp_path: Path) -> None:
     told["decision"] = {"capability": "chat"}
     told["started_at"] = datetime.fromtimestamp(AT, UTC)
     assert {name: getattr(row, name) for name in told} == told
-    assert set(told) | {"id"} == {field.name for field in RequestLog._meta.fields}
+    assert set(told) | {"id", "chain", "sequence", "hash"} == {
+        field.name for field in RequestLog._meta.fields
+    }
 
 
 def test_a_segment_is_read_on_from_where_it_was_left(tmp_path: Path) -> None:
@@ -154,13 +155,27 @@ def test_each_token_s_last_use_is_told_once_a_batch(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for n, (token, later) in enumerate([("a", 5), ("a", 9), ("a", 7), ("b", 1)]):
         journal.outcome(outcome(call(n), token_id=token, started_at=AT + later))
-    writer(tmp_path).run_once()
-    Writer(tmp_path, told.append).run_once()
-    assert told == [{}], "what is known already is no use"
     journal.outcome(outcome(call(9), token_id="c"))
-    RequestLog.objects.all().delete()
-    told.clear()
-    Writer(tmp_path, told.append).run_once()
+    writer(tmp_path, told.append).run_once()
     journal.close()
     began = datetime.fromtimestamp(AT, UTC)
     assert told == [{"a": began + timedelta(seconds=9), "b": began + timedelta(seconds=1), "c": began}]
+    writer(tmp_path, told.append).run_once()
+    assert told[1:] == [], "what is known already is no use"
+
+
+def test_a_row_that_was_pruned_does_not_come_back_from_the_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    serve(journal, 1)
+    journal.intent(intent(call(2)))
+    writer(tmp_path).run_once()
+    RequestLog.objects.all().delete()
+    assert writer(tmp_path).run_once() == 0, "another writer knows how far the first one came"
+    journal.outcome(outcome(call(2)))
+    assert writer(tmp_path).run_once() == 1
+    journal.intent(intent(call(3)))
+    writer(tmp_path).run_once()
+    journal.close()
+    writer(tmp_path).run_once()
+    assert outcomes() == {call(2): "ok", call(3): "UNKNOWN"}, "nor is an open intent forgotten"
+    assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from recorded import call, intent, outcome, outcomes, segments, serve, writer
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord
-from telemetry.writer import SET_ASIDE, Writer, WriterLock, run
+from telemetry.writer import SET_ASIDE, WriterLock, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,7 +85,7 @@ def test_rows_and_last_use_are_one_transaction(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     serve(journal, 1)
     with pytest.raises(DatabaseError):
-        Writer(tmp_path, fail).run_once()
+        writer(tmp_path, fail).run_once()
     journal.close()
     assert RequestLog.objects.count() == 0
 

@@ -15,7 +15,8 @@ from clients.loader import is_known, issue
 from clients.types import METHODS
 from gateway import envfile
 from gateway.attribution import attributed
-from gateway.configfile import FILES, ImportRefused, drift, import_files, peppers
+from gateway.backups import SaveError, backups_of
+from gateway.configfile import CLIENTS, FILES, ImportRefused, drift, export_file, import_files, peppers
 from gateway.environment import SHIPPED, env_file
 
 UAT_CLIENT = "uat"
@@ -67,7 +68,8 @@ class Command(BaseCommand):
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(password + "\n")
             self._hint(f"Made the admin user {name!r}; its password is in {path}")
-        users.create_superuser(name, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), password)
+        with attributed("start", "there was no superuser yet"):
+            users.create_superuser(name, os.environ.get("DJANGO_SUPERUSER_EMAIL", ""), password)
 
     def _import_changed(self) -> None:
         """A file that alone has changed is imported; if both sides changed, the database stands (contract §3)."""
@@ -100,10 +102,25 @@ class Command(BaseCommand):
                     "warning: UAT_CLIENT_TOKEN is set but no client has this token; run_uat.py will be refused"
                 )
             return
-        with transaction.atomic(), attributed("start", "token for the UAT client"):
-            minted = issue(UAT_CLIENT, METHODS, peppers()[0])
-            envfile.add(env_file(), "UAT_CLIENT_TOKEN", minted.text)
-        self._hint(f"Issued a token for the client {UAT_CLIENT!r} as UAT_CLIENT_TOKEN in {env_file()}")
+        with attributed("start", "token for the UAT client"):
+            found = drift(CLIENTS, settings.CONFIG_DIR / CLIENTS)
+            with transaction.atomic():
+                minted = issue(UAT_CLIENT, METHODS, peppers()[0])
+                envfile.add(env_file(), "UAT_CLIENT_TOKEN", minted.text)
+            self._hint(f"Issued a token for the client {UAT_CLIENT!r} as UAT_CLIENT_TOKEN in {env_file()}")
+            if found is not None and not found.words:
+                self._export_clients()
+
+    def _export_clients(self) -> None:
+        """The file agreed with the database until the start itself issued a token: were it left behind, the start
+        would warn of its own doing, and what is edited in the file next would not be imported (both changed)."""
+        path: Path = settings.CONFIG_DIR / CLIENTS
+        try:
+            export_file(CLIENTS, settings.CONFIG_DIR)
+        except SaveError as error:
+            self._hint(f"warning: {error}; to bring the file up to date: manage.py export_config")
+            return
+        self._hint(f"Added it, as a digest, to {path}; the file as it was is {backups_of(path)[0].name}")
 
     def _hint(self, text: str) -> None:
         self.stderr.write(text)

@@ -6,6 +6,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import second_factor
+from gateway.attribution import attributed
 from gateway.console.history import note
 
 
@@ -21,7 +22,9 @@ class Command(BaseCommand):
         user = get_user_model().objects.filter(username=options["username"]).first()
         if user is None:
             raise CommandError(f"There is no user {options['username']!r}")
-        if not second_factor.remove(user):
+        with attributed("reset_second_factor", f"second factor of {user} reset"):
+            removed = second_factor.remove(user)
+        if not removed:
             self.stdout.write(f"{user} has no second factor; nothing to reset")
             return
         note(user, "Second factor reset by manage.py reset_second_factor.")

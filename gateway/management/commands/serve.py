@@ -11,7 +11,8 @@ from django.db import DatabaseError
 
 from gateway.checks import startup_problems
 from gateway.configfile import drifted
-from telemetry.logs import LEVELS, Redactor, RotatingFile, log
+from telemetry.log_file import RotatingFile
+from telemetry.logs import LEVELS, Redactor, log
 
 
 class Command(BaseCommand):

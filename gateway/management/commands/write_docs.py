@@ -8,10 +8,11 @@ from django.core.management.base import BaseCommand, CommandParser
 from gateway.environment import BASE_DIR, render_docs, render_example
 from providers.adapters import ADAPTERS
 from providers.types import CAPABILITIES
+from telemetry import families
 
 
 class Command(BaseCommand):
-    help = "Writes .env.example, docs/settings.md and docs/adapters.md."
+    help = "Writes .env.example, docs/settings.md, docs/adapters.md and docs/metrics.md."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -37,6 +38,7 @@ def pages() -> dict[str, str]:
         ".env.example": render_example(),
         "docs/settings.md": render_docs(),
         "docs/adapters.md": _adapters(),
+        "docs/metrics.md": families.render_docs(),
     }
 
 

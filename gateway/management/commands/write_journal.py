@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from clients.loader import note_use
-from gateway.process import journal_folder
+from gateway.places import audit_folder, journal_folder
 from telemetry import beside
-from telemetry.writer import Writer, WriterLock, run
+from telemetry.audit.keys import KeyFileError
+from telemetry.progress import ReportingWriter
+from telemetry.writer import WriterLock, run
 
 
 class Command(BaseCommand):
@@ -25,7 +27,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         folder = journal_folder()
         lock = WriterLock(folder)
-        writer = Writer(folder, note_use, prune_besides)
+        try:
+            writer = ReportingWriter(folder, note_use, audit_folder().chain(), prune_besides)
+        except KeyFileError as error:
+            raise CommandError(str(error), returncode=2) from None
         if not options["until_eof"]:
             run(writer, lock, lambda _: True)
             return

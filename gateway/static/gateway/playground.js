@@ -15,10 +15,42 @@ function start() {
     form.elements.why.addEventListener("click", () => form.reportValidity() && play(false));
     form.elements.stop.addEventListener("click", () => running?.abort());
     form.addEventListener("input", describe);
+    form.elements.add.addEventListener("click", add);
+    form.addEventListener("click", (event) => {
+        const button = event.target.closest("button[name=remove]");
+        if (button) remove(button.closest(".message"));
+    });
     describe();
 
+    // The focus goes where the work goes on, so that no mouse is needed.
+    function add() {
+        const last = rows().at(-1), row = last.cloneNode(true);
+        row.querySelector("[name=role]").value = last.querySelector("[name=role]").value === "user" ? "assistant" : "user";
+        row.querySelector("[name=text]").value = "";
+        last.after(row);
+        describe();
+        row.querySelector("[name=text]").focus();
+    }
+
+    function remove(row) {
+        const next = row.nextElementSibling ?? row.previousElementSibling;
+        row.remove();
+        describe();
+        next.querySelector("[name=text]").focus();
+    }
+
     function describe() {
-        const embed = form.elements.method.value === "embed";
+        const embed = form.elements.method.value === "embed", all = rows();
+        all.forEach((row, n) => {
+            // What is not sent is not asked for either.
+            row.hidden = row.disabled = embed && n > 0;
+            row.querySelector("[name=text]").ariaLabel = embed ? "Texts, one a line" : `Message ${n + 1}`;
+            row.querySelector("[name=role]").ariaLabel = `Role of message ${n + 1}`;
+            const button = row.querySelector("[name=remove]");
+            button.hidden = embed || all.length === 1;
+            button.ariaLabel = `Remove message ${n + 1}`;
+        });
+        form.elements.add.disabled = all.length >= Number(all[0].parentElement.dataset.most);
         for (const part of form.querySelectorAll(".only-chat")) part.hidden = embed;
         for (const part of form.querySelectorAll(".only-embed")) part.hidden = !embed;
         show("playground-request", JSON.stringify(request(), null, 2));
@@ -69,9 +101,9 @@ function start() {
             if (event.delta.content) append(event.delta.content);
             for (const call of event.delta.toolCalls ?? []) append(`${call.name ?? ""}${call.arguments ?? ""}`);
         } else if (event.type === "completion") {
-            figures(event.payload.usage, event.payload.providerInfo);
+            figures(event.payload.usage, event.payload.providerInfo, facts.words);
         } else if (event.type === "answer") {
-            answered(event.body);
+            answered(event.body, facts.words);
         } else if (event.error) {
             state(`${event.error}: ${event.message}`, "failed");
         } else if (event.type === "trace") {
@@ -80,16 +112,23 @@ function start() {
     }
 }
 
+function rows() {
+    return Array.from(form.querySelectorAll(".message"));
+}
+
 function request() {
     const field = (name) => form.elements[name].value.trim();
     const body = { requestId: `playground-${Date.now()}`, callerTool: form.elements.toolId.value };
     if (field("provider")) body.provider = field("provider");
     if (field("model")) body.model = field("model");
     if (field("method") === "embed") {
-        body.inputs = field("text").split("\n").map((line) => line.trim()).filter(Boolean);
+        body.inputs = rows()[0].querySelector("[name=text]").value.split("\n").map((line) => line.trim()).filter(Boolean);
         return body;
     }
-    body.messages = [{ role: "user", content: form.elements.text.value }];
+    body.messages = rows().map((row) => ({
+        role: row.querySelector("[name=role]").value,
+        content: row.querySelector("[name=text]").value,
+    }));
     if (field("system")) body.messages.unshift({ role: "system", content: field("system") });
     if (field("temperature")) body.temperature = Number(field("temperature"));
     if (field("maxTokens")) body.maxTokens = Number(field("maxTokens"));
@@ -119,7 +158,7 @@ function clear(send) {
     state(send ? "Waiting for the answer …" : "Nothing is sent.", "");
 }
 
-function answered(body) {
+function answered(body, words) {
     if (body.error) {
         state(`${body.error}: ${body.message}`, "failed");
         for (const detail of body.details ?? []) append(`${detail.path}: ${detail.message}\n`);
@@ -132,12 +171,13 @@ function answered(body) {
         append(body.message.content);
         for (const call of body.message.toolCalls ?? []) append(`\n${call.name} ${call.arguments}`);
     }
-    figures(body.usage, body.providerInfo);
+    figures(body.usage, body.providerInfo, words);
 }
 
-function figures(usage, provider) {
+function figures(usage, provider, words) {
+    const strategy = provider.routing.strategy;
     const counted = usage.reported === false ? "not reported" : `${usage.inputTokens} in, ${usage.outputTokens} out`;
-    pairs([["Provider", `${provider.name}, ${provider.model}`], ["Strategy", provider.routing.strategy],
+    pairs([["Provider", `${provider.name}, ${provider.model}`], ["Strategy", `${strategy}: ${words.strategy[strategy]}`],
         ["Tokens", counted], ...(provider.finishReason ? [["Finished", provider.finishReason]] : [])]);
 }
 
@@ -176,7 +216,7 @@ function story(trace, facts) {
     if (trace.attempts.length) parts.push(attempts(trace.attempts));
     if (trace.recorded) {
         const link = element("a", "See it in the record");
-        link.href = `${facts.record}?q=${encodeURIComponent(trace.callId)}`;
+        link.href = `${facts.record}?trace=${encodeURIComponent(trace.callId)}`;
         parts.push(link);
     }
     return parts;

@@ -1,12 +1,16 @@
 """A log of its own whose standard output is a file, and what was written there."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from telemetry.logs import JsonLog
+
+CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+"""What acts on a terminal or ends a line somewhere, as raw bytes; the end of a line itself is left out."""
 
 
 @contextmanager

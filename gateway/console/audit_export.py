@@ -1,0 +1,97 @@
+"""The page *Export*: the record, or part of it, as a download that streams."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+
+from gateway.edge.pages import problem_response
+from gateway.places import audit_folder
+from gateway.throttle import EXPORTS
+from telemetry.audit.exports import comma_separated, json_lines
+from telemetry.audit.pack import EvidencePack
+from telemetry.audit.selection import Selection
+from telemetry.logs import log
+
+FORMATS = {
+    "pack": ("Evidence pack", "zip", "application/zip"),
+    "jsonl": ("JSON Lines", "jsonl", "application/x-ndjson"),
+    "csv": ("CSV for spreadsheets", "csv", "text/csv; charset=utf-8"),
+}
+
+
+class ExportForm(forms.Form):
+    wanted = forms.ChoiceField(label="Format", choices=[(name, words[0]) for name, words in FORMATS.items()])
+    since = forms.DateTimeField(
+        label="Calls from",
+        required=False,
+        help_text="UTC, for example 2026-11-01 or 2026-11-01 08:00. Empty: the first.",
+    )
+    until = forms.DateTimeField(label="Calls before", required=False, help_text="Empty: up to the last one.")
+    tool_id = forms.CharField(
+        label="Client", required=False, max_length=200, help_text="Its toolId. Empty: every client."
+    )
+    call_id = forms.UUIDField(label="Call id", required=False, help_text="One call alone.")
+
+    def clean(self) -> dict[str, Any]:
+        told: dict[str, Any] = super().clean() or {}
+        since, until = told.get("since"), told.get("until")
+        if since and until and since >= until:
+            self.add_error("until", "The end lies before the beginning.")
+        return told
+
+    def selection(self) -> Selection:
+        told = self.cleaned_data
+        return Selection(
+            since=told["since"],
+            until=told["until"],
+            tool_id=told["tool_id"],
+            call_id=str(told["call_id"] or ""),
+        )
+
+
+def audit_export(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    if request.method != "POST":
+        first = {name: request.GET[name] for name in ExportForm.base_fields if name in request.GET}
+        return _page(request, ExportForm(initial={"wanted": "pack", **first}))
+    form = ExportForm(request.POST)
+    if not form.is_valid():
+        return _page(request, form)
+    if EXPORTS.count(request):
+        return problem_response(EXPORTS.problem)
+    selection, wanted = form.selection(), form.cleaned_data["wanted"]
+    log.info(
+        "Record exported",
+        metadata={"by": request.user.get_username(), "about": selection.about, "format": wanted},
+    )
+    _, ending, media_type = FORMATS[wanted]
+    response = StreamingHttpResponse(off_the_loop(stream(selection, wanted)), content_type=media_type)
+    name = f"llm-caller-record-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{ending}"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def stream(selection: Selection, wanted: str) -> Iterator[bytes]:
+    """`wanted`: a key of `FORMATS`."""
+    if wanted == "pack":
+        return EvidencePack(selection, audit_folder().public_keys()).stream()
+    return json_lines(selection) if wanted == "jsonl" else comma_separated(selection)
+
+
+async def off_the_loop(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """A chunk at a time: Django would read all of a plain iterator before it sends the first byte."""
+    while chunk := await sync_to_async(next)(chunks, b""):
+        yield chunk
+
+
+def _page(request: HttpRequest, form: ExportForm) -> HttpResponse:
+    context = admin.site.each_context(request) | {"title": "Export the record", "form": form}
+    return render(
+        request, "admin/console/audit_export.html", context, status=200 if not form.is_bound else 422
+    )

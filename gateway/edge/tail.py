@@ -1,0 +1,241 @@
+"""The record as it is written, for staff: server-sent events with what was stored since the last second.
+
+One task and one thread look, however many watch; they begin with the first viewer and end with the last. The thread
+asks for the new rows and whether each session may still watch; the rest is done in the event loop. A call's path
+meets none of it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import SuspiciousOperation
+from django.db import DatabaseError, connection
+from django.http import QueryDict
+
+from gateway.edge.front import PEER, TRAIL, Front
+from gateway.edge.respond import Receive, Scope, Send, encode_json, send_problem
+from gateway.edge.sse import HEADERS, KEEPALIVE, ChatStreamConsumer
+from gateway.errors import Refusal, problem_for
+from gateway.trail import Trail
+from gateway.watching import may_watch, session_of
+from telemetry import tail
+from telemetry.criteria import Criteria
+from telemetry.filter_form import FilterForm
+from telemetry.logs import describe, log
+
+PATH = tail.PATH.removeprefix("/")
+EVERY_S = 1.0
+MOST_VIEWERS, PER_SESSION = 20, 4
+MOST_ROWS, SHOWN_ROWS, KEPT_ROWS = 2_000, 50, 200
+"""Rows read at once, told a viewer at once, and kept for one who reads slowly."""
+UNSURE_S = 10.0
+"""So long may a database that does not answer leave open whether somebody may still watch."""
+NO_FILTER = Refusal("BAD_REQUEST", "The filter cannot be read", reason="VALIDATION_FAILED")
+ENDED = "You are logged out, or may not read the record any more."
+STOPPING = "The gateway stops. Reload the page when it is back."
+
+
+class Viewer:
+    """What one open page is owed. `begun`: from here on no call is missed. `ended`: why it gets nothing more."""
+
+    def __init__(self, session: str, criteria: Criteria) -> None:
+        self.session, self._criteria = session, criteria
+        self._rows: list[Mapping[str, Any]] = []
+        self._not_shown = 0
+        self.ended = ""
+        self.begun, self.news = asyncio.Event(), asyncio.Event()
+
+    def offer(self, rows: Iterable[Mapping[str, Any]], skipped: int) -> None:
+        matching = [row for row in rows if self._criteria.matches(row)]
+        if not matching and not skipped:
+            return
+        kept = self._rows + matching[-SHOWN_ROWS:]
+        self._not_shown += skipped + len(self._rows) + len(matching)
+        self._rows = kept[-KEPT_ROWS:]
+        self._not_shown -= len(self._rows)
+        self.news.set()
+
+    def end(self, why: str) -> None:
+        self.ended = self.ended or why
+        self.begun.set()
+        self.news.set()
+
+    def take(self) -> bytes:
+        """The event that tells what is owed; nothing when there is none."""
+        rows, not_shown = self._rows, self._not_shown
+        self._rows, self._not_shown = [], 0
+        self.news.clear()
+        if not rows and not not_shown:
+            return b""
+        return event("calls", {"calls": [tail.line(row) for row in rows], "notShown": not_shown})
+
+
+def event(name: str, value: Any) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + encode_json(value) + b"\n\n"
+
+
+Seen = tuple[tail.News, set[str], set[str]]
+"""What is new, which sessions may see it, and which were asked about."""
+Look = Callable[[int, set[str]], Seen | None]
+
+
+def look(key: int, sessions: set[str]) -> Seen | None:
+    """What is new behind `key` (negative: only where to begin), and which sessions may see it. None: cannot tell."""
+    try:
+        news = tail.News((), tail.newest()) if key < 0 else tail.since(key, MOST_ROWS)
+        return news, {session for session in sessions if may_watch(session)}, sessions
+    except DatabaseError:
+        connection.close()
+        return None
+
+
+class Watch:
+    """All viewers of this process, and the one look that serves them."""
+
+    def __init__(self, front: Front, look: Look) -> None:
+        self._front, self._look_now = front, look
+        self._viewers: set[Viewer] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    def add(self, session: str, criteria: Criteria) -> Viewer:
+        """Raises `Refusal` when too many watch."""
+        own = sum(viewer.session == session for viewer in self._viewers)
+        if len(self._viewers) >= MOST_VIEWERS or own >= PER_SESSION:
+            raise Refusal("OVERLOADED", "Too many pages watch the record", reason="TOO_MANY_VIEWERS")
+        viewer = Viewer(session, criteria)
+        self._viewers.add(viewer)
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(self._look())
+        return viewer
+
+    def remove(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
+
+    async def _look(self) -> None:
+        thread = ThreadPoolExecutor(1, thread_name_prefix="record-tail")
+        loop = asyncio.get_running_loop()
+        key, sure = -1, time.monotonic()
+        try:
+            while self._viewers:
+                if self._stopping():
+                    return
+                sessions = {viewer.session for viewer in self._viewers}
+                seen = await loop.run_in_executor(thread, self._look_now, key, sessions)
+                if seen is not None:
+                    key, sure = seen[0].newest, time.monotonic()
+                    self._tell(*seen)
+                elif time.monotonic() - sure > UNSURE_S:
+                    self._end(self._viewers, ENDED)
+                await asyncio.sleep(EVERY_S)
+        except Exception as error:  # the outermost edge of what runs beside the calls
+            log.error("The live tail of the record failed", metadata=describe(error))
+        finally:
+            self._looking = None
+            self._end(self._viewers, STOPPING)
+            thread.submit(connection.close)
+            thread.shutdown(wait=False)
+
+    def _stopping(self) -> bool:
+        gateway = self._front.gateway
+        return gateway is None or gateway.draining
+
+    def _tell(self, news: tail.News, welcome: set[str], asked: set[str]) -> None:
+        """Who came while the look was under way is asked about in the next, and told what this one saw: it was let in."""
+        self._end((v for v in self._viewers if v.session in asked - welcome), ENDED)
+        for viewer in self._viewers:
+            viewer.offer(news.rows, news.skipped)
+            viewer.begun.set()
+
+    @staticmethod
+    def _end(viewers: Iterable[Viewer], why: str) -> None:
+        for viewer in viewers:
+            viewer.end(why)
+
+
+class Tail:
+    """The route."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._consumer = TailConsumer.as_asgi(watch=Watch(front, look))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gateway = self._front.gateway
+        assert gateway is not None, "the front answers by itself until there is one"
+        trail = scope[TRAIL] = Trail(gateway, scope[PEER])
+        try:
+            if scope["method"] != "GET":
+                raise Refusal("METHOD_NOT_ALLOWED", "Method not allowed", headers=((b"allow", b"GET"),))
+            criteria = read(scope["query_string"])
+        except Refusal as refusal:
+            await send_problem(send, problem_for(refusal), trail.call_id)
+            return
+        await self._consumer(scope | {"criteria": criteria}, receive, send)
+
+
+def read(query: bytes) -> Criteria:
+    """Raises `Refusal` for what is no filter of the record."""
+    try:
+        form = FilterForm(QueryDict(query))
+    except SuspiciousOperation:
+        raise NO_FILTER from None
+    if not form.is_valid():
+        raise NO_FILTER
+    return form.criteria(datetime.now(UTC))
+
+
+class TailConsumer(ChatStreamConsumer):
+    """Ends with its client's connection, as streams of calls do."""
+
+    watch: Watch
+
+    def __init__(self, *args: Any, watch: Watch, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.watch = watch
+
+    async def _run(self, trail: Trail, body: bytes) -> None:
+        session = session_of(self.scope["headers"])
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(None, _may_begin, session):
+            refusal = Refusal("FORBIDDEN", "You may not watch the record", reason="NOT_WELCOME")
+            await self._refuse(trail, problem_for(refusal))
+            return
+        try:
+            viewer = self.watch.add(session, self.scope["criteria"])
+        except Refusal as refusal:
+            await self._refuse(trail, problem_for(refusal))
+            return
+        try:
+            await self._stream(viewer, trail.runtime.policy.keepalive_ms / 1000)
+        finally:
+            self.watch.remove(viewer)
+
+    async def _stream(self, viewer: Viewer, keepalive_s: float) -> None:
+        await viewer.begun.wait()
+        await self.send_headers(status=200, headers=HEADERS)
+        # Servers send the head with the first of the body, and the page should know that it is connected.
+        await self.send_body(KEEPALIVE, more_body=True)
+        while not viewer.ended:
+            try:
+                async with asyncio.timeout(keepalive_s):
+                    await viewer.news.wait()
+                told = viewer.take()
+            except TimeoutError:
+                told = KEEPALIVE
+            if told and not viewer.ended:
+                await self.send_body(told, more_body=True)
+        await self.send_body(event("end", {"message": viewer.ended}), more_body=False)
+
+
+def _may_begin(session: str) -> bool:
+    """False also while the database does not answer."""
+    try:
+        return may_watch(session)
+    except DatabaseError:
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,38 @@
+"""`manage.py audit_prune`: removes calls that the retention rules say are old enough."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gateway import changelog
+from gateway.places import audit_folder
+from telemetry.audit.keys import KeyFileError
+from telemetry.audit.pruning import due_by_rule, prune
+
+
+class Command(BaseCommand):
+    help = (
+        "Removes calls from the record that are older than their retention rule says, and leaves signed tombstones in "
+        "their place, so that the rest still verifies. Calls under a legal hold stay. The server does the same by "
+        "itself; without rules nothing is ever removed."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say how many would be removed, remove nothing"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = datetime.now(UTC)
+        if options["dry_run"]:
+            for rule, due in due_by_rule(now):
+                self.stdout.write(f"{rule}: {due.count()} calls would be removed")
+            return
+        place = audit_folder()
+        try:
+            signer = place.signer()
+        except KeyFileError as error:
+            raise CommandError(str(error), returncode=2) from None
+        removed = prune(signer, now, by=changelog.operating_system_user())
+        self.stdout.write(f"{removed} calls removed")

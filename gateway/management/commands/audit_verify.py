@@ -1,0 +1,63 @@
+"""`manage.py audit_verify`: whether the record is what was signed."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gateway import changelog
+from gateway.moments import moment
+from gateway.places import audit_folder
+from telemetry.audit.copies import Copies
+from telemetry.audit.keys import KeyFileError, read_public, signatures
+from telemetry.audit.verification import keep, verify
+
+
+class Command(BaseCommand):
+    help = (
+        "Verifies the record of calls: every row against the hash chain, the chain against the signed checkpoints, and "
+        "these against their copies outside the database. Names each row that was changed, removed, added or put "
+        "elsewhere. Exit code 0: nothing found, 1: something found, 2: it cannot be verified."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--since", type=moment, help="calls from then on: 2026-11-01, or 2026-11-01T08:00, UTC"
+        )
+        parser.add_argument("--until", type=moment, help="calls before then")
+        parser.add_argument(
+            "--checkpoints", type=Path, help="the copies to compare with; default is the gateway's own"
+        )
+        parser.add_argument(
+            "--public-key",
+            type=Path,
+            action="append",
+            help="a key to believe; default are those in the state folder",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        place = audit_folder()
+        copies = Copies(options["checkpoints"]) if options["checkpoints"] else place.copies
+        if options["checkpoints"] and not options["checkpoints"].exists():
+            raise CommandError(f"{options['checkpoints']} does not exist", returncode=2)
+        try:
+            named = options["public_key"]
+            keys = [read_public(path) for path in named] if named else place.public_keys()
+            began = datetime.now(UTC)
+            verified = verify(signatures(keys), copies, since=options["since"], until=options["until"])
+        except (KeyFileError, ValueError) as error:
+            raise CommandError(str(error), returncode=2) from None
+        for finding in verified.findings:
+            self.stdout.write(str(finding))
+        if verified.found > len(verified.findings):
+            self.stdout.write(f"and {verified.found - len(verified.findings)} more")
+        scope = f"{options['since'] or 'the first'} to {options['until'] or 'the last'}"
+        keep(verified, by=changelog.operating_system_user(), scope=scope, started_at=began)
+        seconds = max((datetime.now(UTC) - began).total_seconds(), 0.001)
+        told = f"{verified.rows} rows verified in {seconds:.1f} s ({verified.rows / seconds:,.0f} a second): "
+        self.stdout.write(told + (f"{verified.found} found" if verified.found else "nothing found"))
+        if not keys:
+            self.stdout.write("No public key is known here yet: nothing was ever signed.")
+        if verified.found:
+            raise SystemExit(1)

@@ -1,0 +1,104 @@
+// The record as it is written: rows over server-sent events. Everything that comes from outside is set as text.
+"use strict";
+
+const live = JSON.parse(document.getElementById("live-facts").textContent);
+const body = document.querySelector("#live-rows tbody");
+const button = document.getElementById("live-pause");
+let paused = false, over = "", waiting = [], shown = 0, dropped = 0;
+
+const source = new EventSource(live.tail);
+source.addEventListener("open", () => {
+    button.hidden = false;
+    say();
+});
+source.addEventListener("calls", (event) => {
+    const told = JSON.parse(event.data);
+    dropped += told.notShown;
+    waiting.push(...told.calls);
+    // While paused no more is kept than would be shown.
+    const spare = waiting.length - live.shown;
+    if (spare > 0) {
+        waiting.splice(0, spare);
+        dropped += spare;
+    }
+    if (!paused) show();
+    say();
+});
+source.addEventListener("end", (event) => end(JSON.parse(event.data).message));
+source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED && !over) {
+        end("The gateway does not let you watch: you are logged out, or too many people watch. Reload the page.");
+    } else if (!over) {
+        tell("The connection was lost; trying again …", "notice degraded");
+    }
+});
+
+button.addEventListener("click", pause);
+document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea");
+    if (event.key === "p" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) pause();
+});
+
+function pause() {
+    if (over) return;
+    paused = !paused;
+    button.textContent = paused ? "Resume" : "Pause";
+    if (!paused) show();
+    say();
+}
+
+function show() {
+    for (const call of waiting) body.prepend(line(call));
+    shown += waiting.length;
+    waiting = [];
+    while (body.rows.length > live.shown) body.deleteRow(-1);
+}
+
+function line(call) {
+    const row = document.createElement("tr"), head = document.createElement("th"), link = document.createElement("a");
+    head.scope = "row";
+    link.href = `${live.record}${encodeURIComponent(call.id)}/change/`;
+    link.textContent = call.startedAt.replace("T", " ").slice(0, 19);
+    head.append(link);
+    const outcome = document.createElement("span");
+    outcome.className = `state ${live.states[call.class] ?? "failed"}`;
+    outcome.textContent = call.outcome;
+    row.append(head, cell("Outcome", outcome), cell("Client", call.client), cell("Method", call.method),
+        cell("Provider", call.provider || "–"), cell("Model", call.model || "–"), cell("Time", `${call.durationMs} ms`, "number"),
+        cell("Tokens in", call.inputTokens, "number"), cell("Tokens out", call.outputTokens, "number"));
+    return row;
+}
+
+function cell(label, content, className = "") {
+    const made = document.createElement("td");
+    made.dataset.label = label;
+    made.className = className;
+    made.append(content);
+    return made;
+}
+
+function say() {
+    const place = document.getElementById("live-dropped");
+    place.hidden = dropped === 0;
+    place.textContent = `Not listed here, because they came faster than can be shown: ${calls(dropped)}. All are in the record.`;
+    if (over) return;
+    if (paused) tell(`Paused. Waiting to be shown: ${calls(waiting.length)}.`, "notice degraded");
+    else tell(shown ? `Live: ${calls(shown)} since this page was opened.` : "Live. Waiting for the next call …", "quiet");
+}
+
+function calls(number) {
+    return `${number} ${number === 1 ? "call" : "calls"}`;
+}
+
+function end(message) {
+    over = message;
+    source.close();
+    button.hidden = true;
+    tell(message, "notice failed");
+}
+
+function tell(text, className) {
+    const place = document.getElementById("live-state");
+    place.textContent = text;
+    place.className = className;
+}

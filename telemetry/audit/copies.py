@@ -1,0 +1,87 @@
+"""The copies of the checkpoints outside the database: one line of JSON each, only ever appended.
+
+The database is written first. What it has and the file lacks, after a crash or while the file could not be
+written, is appended with the next checkpoint.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from telemetry.models import AuditCheckpoint
+
+TAIL_BYTES = 64 * 1024
+
+
+class Copies:
+    """`fault`: why the last checkpoint could not be copied, or empty."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fault = ""
+        self._reached: dict[str, int] = {}
+
+    def follow(self, chain: str) -> None:
+        try:
+            reached = self._reached.get(chain)
+            if reached is None or not self.path.exists():
+                last = self.last(chain)
+                reached = last["number"] if last else 0
+            newer = AuditCheckpoint.objects.filter(chain=chain, number__gt=reached).order_by("number")
+            lines = list(newer.values_list("number", "line"))
+            if lines:
+                self._append("".join(f"{line}\n" for _, line in lines))
+                reached = lines[-1][0]
+            self._reached[chain] = reached
+            self.fault = ""
+        except OSError as error:
+            self.fault = f"The checkpoints cannot be copied to {self.path}: {error.strerror}"
+
+    def last(self, chain: str) -> dict[str, Any] | None:
+        """The newest of this chain in the file; None when there is none, or no file."""
+        found = None
+        for _, entry in self.entries():
+            if entry is not None and entry["chain"] == chain:
+                found = entry
+        return found
+
+    def entries(self) -> Iterator[tuple[int, dict[str, Any] | None]]:
+        """By line number; None for a line that is no checkpoint. A last line that a crash cut off is passed over."""
+        try:
+            data = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with data as file:
+            for number, line in enumerate(file, 1):
+                if line.endswith(b"\n"):
+                    yield number, _checkpoint(line)
+
+    def _append(self, text: str) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(fd, "ab") as file:
+            if (size := os.fstat(fd).st_size) and os.pread(fd, 1, size - 1) != b"\n":
+                os.ftruncate(
+                    fd,
+                    os.pread(fd, size, max(0, size - TAIL_BYTES)).rfind(b"\n")
+                    + 1
+                    + max(0, size - TAIL_BYTES),
+                )
+            file.write(text.encode())
+            file.flush()
+            os.fsync(fd)
+
+
+def _checkpoint(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+        return {
+            **entry,
+            "number": int(entry["number"]),
+            "sequence": int(entry["sequence"]),
+            "chain": entry["chain"],
+        }
+    except (ValueError, TypeError, KeyError):
+        return None

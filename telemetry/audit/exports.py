@@ -1,0 +1,102 @@
+"""The record as JSON Lines and as CSV, in the order of the chain, however long it is: never more than a chunk of it
+in memory. An iterator of bytes each."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from django.db.models import Max, Min
+
+from telemetry.audit import reader
+from telemetry.audit.canonical import Row, canonical, stamp
+from telemetry.audit.selection import Selection
+from telemetry.models import RequestLog
+
+FIELDS = msgspec.structs.fields(Row)
+NAMES = tuple(field.encode_name for field in FIELDS)
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+CHUNK_BYTES = 64 * 1024
+
+
+def json_lines(selection: Selection) -> Iterator[bytes]:
+    """Each line is a row's canonical JSON, with its `hash` as last member."""
+    return chunked(with_hash(canonical(row), claimed) for row, claimed in selected(selection))
+
+
+def with_hash(body: bytes, claimed: str) -> bytes:
+    return b'%b,"hash":"%b"}\n' % (body[:-1], claimed.encode())
+
+
+def comma_separated(selection: Selection) -> Iterator[bytes]:
+    """For spreadsheets: every field is a column, and no cell begins as a formula does."""
+    buffer = io.StringIO(newline="")
+    table = csv.writer(buffer)
+
+    def line(cells: list[Any]) -> bytes:
+        table.writerow(cells)
+        text = buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+        return text.encode()
+
+    def lines() -> Iterator[bytes]:
+        yield line([*NAMES, "hash"])
+        for row, claimed in selected(selection):
+            yield line([cell(getattr(row, field.name)) for field in FIELDS] + [claimed])
+
+    return chunked(lines())
+
+
+def cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if isinstance(value, list | dict):
+        value = canonical(value).decode() if value else ""
+    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
+        return "'" + value
+    return "" if value is None else value
+
+
+def selected(selection: Selection) -> Iterator[tuple[Row, str]]:
+    """Rows as they are hashed, with the hash each claims."""
+    wanted = matching(selection)
+    for chain, first, last in ranges(selection):
+        for row, claimed in reader.rows(chain, after=first - 1, until=last):
+            if wanted(row):
+                yield row, claimed
+
+
+def ranges(selection: Selection) -> list[tuple[str, int, int]]:
+    """Chain, first and last sequence number of what was selected, in the order the chains began."""
+    found = RequestLog.objects.filter(selection.where()).exclude(chain="").order_by()
+    ends = found.values("chain").annotate(first=Min("sequence"), last=Max("sequence"), began=Min("id"))
+    return [(each["chain"], each["first"], each["last"]) for each in ends.order_by("began")]
+
+
+def matching(selection: Selection) -> Callable[[Row], bool]:
+    """Times compare as texts: they are all of one length and zone."""
+    since = stamp(selection.since) if selection.since else ""
+    until = stamp(selection.until) if selection.until else "9999"
+    tool_id, call_id = selection.tool_id, selection.call_id
+
+    def matches(row: Row) -> bool:
+        return (
+            since <= row.started_at < until
+            and (not tool_id or row.tool_id == tool_id)
+            and (not call_id or row.call_id == call_id)
+        )
+
+    return matches
+
+
+def chunked(lines: Iterator[bytes]) -> Iterator[bytes]:
+    gathered, size = [], 0
+    for line in lines:
+        gathered.append(line)
+        size += len(line)
+        if size >= CHUNK_BYTES:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)

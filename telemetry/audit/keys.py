@@ -1,0 +1,90 @@
+"""The key that signs the record, and the keys that are believed.
+
+The private key lies in a file of its own that only the journal's writer opens. Beside it, `believed/KEYID.pub` keeps
+the public key of every key that was ever used here, as base64 of its 32 bytes: what auditors are given.
+"""
+
+import base64
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from telemetry.audit.verifier import Signatures, encoded, key_id, signed_bytes
+
+BELIEVED = "believed"
+
+
+class KeyFileError(Exception):
+    """The signing key cannot be read or made."""
+
+
+class Signer:
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.public = private.public_key().public_bytes_raw()
+        self.key_id = key_id(self.public)
+
+    def sign(self, kind: str, entry: dict[str, object]) -> str:
+        """The entry with its key and signature, as the one line of JSON that is kept."""
+        entry = {**entry, "key": self.key_id}
+        signature = self._private.sign(signed_bytes(kind, entry))
+        return encoded({**entry, "signature": base64.b64encode(signature).decode()}).decode()
+
+    def __repr__(self) -> str:
+        return f"<Signer {self.key_id}>"
+
+
+def open_signer(path: Path, folder: Path) -> Signer:
+    """Makes the key when there is none. `folder`: where the public key is left. Raises `KeyFileError`."""
+    try:
+        signer = Signer(Ed25519PrivateKey.from_private_bytes(_read_or_make(path)))
+        believed = folder / BELIEVED / f"{signer.key_id}.pub"
+        if not believed.exists():
+            believed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            believed.write_text(base64.b64encode(signer.public).decode() + "\n")
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"The key that signs the record cannot be used ({path}): {error}") from None
+    return signer
+
+
+def _read_or_make(path: Path) -> bytes:
+    try:
+        return base64.b64decode(path.read_text().strip(), validate=True)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    raw = Ed25519PrivateKey.generate().private_bytes_raw()
+    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(made, "w") as file:
+        file.write(base64.b64encode(raw).decode() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return raw
+
+
+def believed_keys(folder: Path) -> list[bytes]:
+    """Raises `KeyFileError` for a file that holds no key."""
+    return [read_public(path) for path in sorted((folder / BELIEVED).glob("*.pub"))]
+
+
+def read_public(path: Path) -> bytes:
+    try:
+        key = base64.b64decode(path.read_text().strip(), validate=True)
+        Ed25519PublicKey.from_public_bytes(key)
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"No public key can be read from {path}: {error}") from None
+    return key
+
+
+def signatures(keys: list[bytes]) -> Signatures:
+    opened = {key: Ed25519PublicKey.from_public_bytes(key) for key in keys}
+
+    def checks(public: bytes, signature: bytes, message: bytes) -> bool:
+        try:
+            opened[public].verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    return Signatures(keys, checks)

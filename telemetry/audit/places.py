@@ -1,0 +1,27 @@
+"""Where what protects the record lies: signing key, believed keys, the chain's name, copies of the checkpoints."""
+
+from pathlib import Path
+
+from telemetry.audit.chain import Chain
+from telemetry.audit.copies import Copies
+from telemetry.audit.keys import Signer, believed_keys, open_signer
+
+
+class AuditFolder:
+    """`folder`: for all that no setting puts elsewhere. `key`, `checkpoints`: files of their own, when set."""
+
+    def __init__(self, folder: Path, *, key: Path | None = None, checkpoints: Path | None = None) -> None:
+        self.folder = folder
+        self.key = key or folder / "signing.key"
+        self.copies = Copies(checkpoints or folder / "checkpoints.jsonl")
+
+    def chain(self) -> Chain:
+        """For the journal's writer alone. Raises `KeyFileError`."""
+        return Chain(self.folder, self.signer(), self.copies)
+
+    def signer(self) -> Signer:
+        """Makes the key when there is none. Raises `KeyFileError`."""
+        return open_signer(self.key, self.folder)
+
+    def public_keys(self) -> list[bytes]:
+        return believed_keys(self.folder)

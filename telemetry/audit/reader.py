@@ -1,0 +1,81 @@
+"""Rows of the record as they are hashed, streamed from the database in the order of their chain.
+
+Plain SQL, because a verification reads millions: objects would cost more than hashing does.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+
+from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
+from telemetry.models import RequestLog
+
+AT_ONCE = 2000
+TABLE = RequestLog._meta.db_table
+_decode = msgspec.json.decode
+_JSON = tuple(COLUMNS.index(name) for name in ("attempts", "decision", "sanitised"))
+_CALL_ID, _STARTED_AT = COLUMNS.index("call_id"), COLUMNS.index("started_at")
+_SEQUENCE = COLUMNS.index("sequence")
+
+
+def bodies(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tuple[int, str, bytes]]:
+    """Sequence number, the hash that the row claims, canonical bytes. What no row of ours could hold is b""."""
+    for claimed, values in _selected(chain, after, until):
+        yield values[_SEQUENCE], claimed, _canonical(values)
+
+
+def rows(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tuple[Row, str]]:
+    """The rows with the hash each claims. Raises `ValueError` for one that no row of ours could be."""
+    for claimed, values in _selected(chain, after, until):
+        yield Row(*_settle(values)), claimed
+
+
+def _selected(chain: str, after: int, until: int | None) -> Iterator[tuple[str, Sequence[Any]]]:
+    """By sequence number and then by key: without its constraint a table could hold a number twice."""
+    where, parameters = "chain = %s AND sequence > %s", [chain, after]
+    if until is not None:
+        where, parameters = f"{where} AND sequence <= %s", [*parameters, until]
+    # Cast, or the driver for SQLite would make a moment of it that has to be told as text again.
+    started = "CAST(started_at AS TEXT)" if connection.vendor == "sqlite" else "started_at"
+    selected = ", ".join(started if name == "started_at" else f'"{name}"' for name in COLUMNS)
+    with connection.chunked_cursor() as cursor:
+        statement = f"SELECT hash, {selected} FROM {TABLE} WHERE {where} ORDER BY sequence, id"  # noqa: S608 - our names
+        cursor.execute(statement, parameters)
+        while chunk := cursor.fetchmany(AT_ONCE):
+            for claimed, *values in chunk:
+                yield claimed, values
+
+
+def _canonical(values: Sequence[Any]) -> bytes:
+    try:
+        return canonical(Row(*_settle(values)))
+    except (ValueError, TypeError, OverflowError):
+        return b""
+
+
+def _settle(values: Any) -> Any:
+    for index in _JSON:
+        values[index] = _decode(values[index])
+    values[_CALL_ID] = _call_id(values[_CALL_ID])
+    values[_STARTED_AT] = _moment(values[_STARTED_AT])
+    return values
+
+
+def _call_id_text(value: str) -> str:
+    return f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}"
+
+
+def _moment_text(value: str) -> str:
+    """SQLite keeps `2026-11-25 13:00:00.25`, without the point when there are no microseconds."""
+    return f"{value[:10]}T{value[11:]}Z" if len(value) == 26 else f"{value[:10]}T{value[11:19]}.000000Z"
+
+
+def _call_id(value: str | UUID) -> str:
+    return _call_id_text(value) if isinstance(value, str) else str(value)
+
+
+def _moment(value: Any) -> str:
+    return _moment_text(value) if isinstance(value, str) else stamp(value)

@@ -1,0 +1,132 @@
+"""Verifies the record in the database against what was signed about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import Max, Min
+
+from telemetry.audit import reader
+from telemetry.audit.copies import Copies
+from telemetry.audit.verifier import MOST_FINDINGS, ZEROS, Finding, Ledger, Signatures, Walk, copies
+from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog
+
+KEPT = 100
+
+
+@dataclass
+class Verified:
+    """`findings`: the first `MOST_FINDINGS` of `found`."""
+
+    rows: int = 0
+    found: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, findings: Iterator[Finding]) -> None:
+        for finding in findings:
+            self.found += 1
+            if len(self.findings) < MOST_FINDINGS:
+                self.findings.append(finding)
+
+
+def verify(
+    signatures: Signatures,
+    outside: Copies | None,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Verified:
+    """`outside`: the copies of the checkpoints; None when there are none to compare with. `since`, `until`: calls that
+    began then; the rows between the first and the last of them are verified, and all checkpoints."""
+    verified = Verified()
+    verified.add(_rows_outside_a_chain())
+    copied: dict[str, list[dict[str, Any]]] = {}
+    for number, entry in outside.entries() if outside is not None else ():
+        if entry is None:
+            words = "the copies outside the database have a line there that is no checkpoint"
+            verified.add(iter([Finding("copy", "", number, words)]))
+        else:
+            copied.setdefault(str(entry["chain"]), []).append(entry)
+    chains = {*AuditCheckpoint.objects.values_list("chain", flat=True).distinct(), *copied}
+    chains |= set(RequestLog.objects.exclude(chain="").order_by().values_list("chain", flat=True).distinct())
+    for chain in sorted(chains):
+        inside = [kept.entry() for kept in AuditCheckpoint.objects.filter(chain=chain).order_by("number")]
+        ledger = Ledger(chain, signatures)
+        verified.add(ledger.checkpoints(inside))
+        stones = AuditTombstone.objects.filter(chain=chain).order_by("first")
+        verified.add(ledger.tombstones(stone.entry() for stone in stones))
+        if outside is not None:
+            by_number = {int(entry["number"]): entry for entry in inside}
+            verified.add(copies(chain, by_number, copied.get(chain, []), signatures))
+        _walk(verified, ledger, since, until)
+    return verified
+
+
+def _rows_outside_a_chain() -> Iterator[Finding]:
+    """Every row was chained when it was stored, and those from before at the first start."""
+    if AuditCheckpoint.objects.exists():
+        for call_id in RequestLog.objects.filter(chain="").order_by("id").values_list("call_id", flat=True):
+            yield Finding("forged", "", 0, f"the row with call id {call_id} was put in beside the chain")
+
+
+def _walk(verified: Verified, ledger: Ledger, since: datetime | None, until: datetime | None) -> None:
+    first, last = _range(ledger.chain, since, until)
+    if (since or until) and last is None:
+        return
+    walk = Walk(ledger)
+    if since is not None and first is not None and first > 1:
+        walk = Walk(ledger, at=first - 1, previous=_hash_before(ledger, first))
+    verified.add(walk.bodies(reader.bodies(ledger.chain, after=walk.at, until=last if until else None)))
+    verified.add(walk.end(last if until else None))
+    verified.rows += walk.rows
+
+
+def _range(chain: str, since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
+    found = RequestLog.objects.filter(chain=chain)
+    if since:
+        found = found.filter(started_at__gte=since)
+    if until:
+        found = found.filter(started_at__lt=until)
+    ends = found.aggregate(first=Min("sequence"), last=Max("sequence"))
+    return ends["first"], ends["last"]
+
+
+def _hash_before(ledger: Ledger, first: int) -> str | None:
+    """Of the row before the first one; None when it is gone and no tombstone says it."""
+    row = RequestLog.objects.filter(chain=ledger.chain, sequence=first - 1).only("hash").first()
+    if row is not None:
+        return row.hash
+    ends = {last + 1: digest for last, digest in ledger.gone.values()}
+    return ends.get(first, ZEROS if first == 1 else None)
+
+
+def verify_row(signatures: Signatures, row: RequestLog) -> tuple[AuditCheckpoint | None, list[Finding]]:
+    """One row, and those behind it up to the next checkpoint: that one, and what was found."""
+    closing = (
+        AuditCheckpoint.objects.filter(chain=row.chain, sequence__gte=row.sequence).order_by("number").first()
+    )
+    if closing is None:
+        return None, [Finding("unsigned", row.chain, row.sequence or 0, "no signature covers it")]
+    ledger = Ledger(row.chain, signatures)
+    found = list(ledger.checkpoints([closing.entry()], whole=False))
+    stones = AuditTombstone.objects.filter(
+        chain=row.chain, last__gte=row.sequence - 1, first__lte=closing.sequence
+    )
+    found += ledger.tombstones(stone.entry() for stone in stones)
+    walk = Walk(ledger, at=row.sequence - 1, previous=_hash_before(ledger, row.sequence))
+    found += walk.bodies(reader.bodies(row.chain, after=walk.at, until=closing.sequence))
+    found += walk.end(closing.sequence)
+    return closing, found
+
+
+def newest() -> tuple[AuditCheckpoint | None, AuditVerification | None]:
+    """The newest signature and the newest verification."""
+    return AuditCheckpoint.objects.order_by("-pk").first(), AuditVerification.objects.order_by("-pk").first()
+
+
+def keep(verified: Verified, *, by: str, scope: str, started_at: datetime) -> AuditVerification:
+    return AuditVerification.objects.create(
+        started_at=started_at, finished_at=datetime.now(UTC), by=by, scope=scope, rows=verified.rows,
+        found=verified.found, findings=[str(finding) for finding in verified.findings[:KEPT]],
+    )  # fmt: skip

@@ -1,0 +1,458 @@
+#!/usr/bin/env python3
+"""Verifies a record of calls exported from LLM Caller. One file, nothing but Python 3.11 or newer.
+
+    python3 verifier.py PACK.zip|FOLDER [--public-key FILE]
+
+Exit code 0: every row is as it was signed. 1: something is not, and each finding is printed. 2: the pack cannot be
+read. The key in a pack proves nothing by itself: name one that came to you another way.
+
+How the record is protected: a row's body hash is the SHA-256 of its canonical JSON (keys sorted, no spaces, UTF-8,
+without "hash" and "previousHash"). A row's hash is the SHA-256 of the hash of the row before it, ":" and its body
+hash, both as 64 hexadecimal digits; the first row of a chain follows 64 zeros. Checkpoints sign with Ed25519 which
+hash the row of a sequence number has, and which checkpoint came before. Rows that were removed for their age are
+covered by tombstones, signed with the same key, that tell the hash of the last row of each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ZEROS = "0" * 64
+SIGNED_AS = {"checkpoint": b"llm-caller checkpoint v1\n", "tombstone": b"llm-caller tombstone v1\n"}
+MOST_FINDINGS = 1000
+SLOW_SIGNATURES = 200
+sha256 = hashlib.sha256
+
+
+class Finding(NamedTuple):
+    """`sequence`: of the row, or the number of the checkpoint; `kind`: one word for what was done to it."""
+
+    kind: str
+    chain: str
+    sequence: int
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:<11} chain {self.chain or '-'} #{self.sequence}: {self.words}"
+
+
+Checks = Callable[[bytes, bytes, bytes], bool]
+"""Public key (32 bytes), signature (64), message: whether the signature is good."""
+
+
+def encoded(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def row_hash(previous: str, body: bytes) -> str:
+    return linked(previous, sha256(body).hexdigest())
+
+
+def linked(previous: str, body_hash: str) -> str:
+    return sha256(f"{previous}:{body_hash}".encode()).hexdigest()
+
+
+def key_id(public: bytes) -> str:
+    return sha256(public).hexdigest()[:16]
+
+
+def signed_bytes(kind: str, entry: dict[str, Any]) -> bytes:
+    return SIGNED_AS[kind] + encoded({name: value for name, value in entry.items() if name != "signature"})
+
+
+def link_of(entry: dict[str, Any]) -> str:
+    """What the next checkpoint says of this one."""
+    return sha256(encoded(entry)).hexdigest()
+
+
+class Signatures:
+    """The public keys that are believed, by id, and how a signature is checked.
+
+    `most`: of longer rows of checkpoints only the last signature under each key is checked; each checkpoint names
+    the hash of the one before, so that the last one signs them all.
+    """
+
+    def __init__(self, keys: Iterable[bytes], checks: Checks, *, most: int | None = None) -> None:
+        self.keys = {key_id(key): key for key in keys}
+        self._checks = checks
+        self._most = most
+
+    def checked(self, entries: list[dict[str, Any]]) -> list[bool]:
+        """Which of these checkpoints need their own signature checked."""
+        if self._most is None or len(entries) <= self._most:
+            return [True] * len(entries)
+        following = [*entries[1:], {"key": None}]
+        return [entry.get("key") != after.get("key") for entry, after in zip(entries, following, strict=True)]
+
+    def fault(self, kind: str, entry: dict[str, Any]) -> str | None:
+        """What is wrong with the entry's signature, in words; None when nothing is."""
+        key = self.keys.get(str(entry.get("key")))
+        if key is None:
+            return f"it is signed with the key {entry.get('key')}, which is not one of those believed"
+        try:
+            signature = base64.b64decode(str(entry.get("signature")), validate=True)
+        except ValueError:
+            return "its signature cannot be read"
+        if not self._checks(key, signature, signed_bytes(kind, entry)):
+            return "its signature does not belong to what it says"
+        return None
+
+
+class Ledger:
+    """Everything signed about one chain: which hash a sequence number has, and which rows may be missing."""
+
+    def __init__(self, chain: str, signatures: Signatures) -> None:
+        self.chain = chain
+        self._signatures = signatures
+        self.marks: dict[int, str] = {}
+        self.gone: dict[int, tuple[int, str]] = {}
+        self.last = 0
+        self._previous: dict[str, Any] | None = None
+
+    def checkpoints(self, entries: Iterable[dict[str, Any]], *, whole: bool = True) -> Iterator[Finding]:
+        """In order of their numbers. `whole`: from the chain's first one on."""
+        listed = list(entries)
+        for entry, checked in zip(listed, self._signatures.checked(listed), strict=True):
+            number, previous = int(entry["number"]), self._previous
+            fault = self._signatures.fault("checkpoint", entry) if checked else None
+            if fault:
+                yield Finding(
+                    "checkpoint", self.chain, number, f"a checkpoint was changed or forged: {fault}"
+                )
+                self._previous = entry
+                continue
+            expected = int(previous["number"]) + 1 if previous else 1
+            if number != expected and (previous or whole):
+                yield Finding(
+                    "checkpoint", self.chain, expected, f"checkpoints {expected} to {number - 1} are missing"
+                )
+            elif previous and entry["previous"] != link_of(previous):
+                yield Finding("checkpoint", self.chain, number, "it does not follow the checkpoint before it")
+            self.marks[int(entry["sequence"])] = str(entry["hash"])
+            self.last = max(self.last, int(entry["sequence"]))
+            self._previous = entry
+
+    def tombstones(self, entries: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+        for entry in entries:
+            fault = self._signatures.fault("tombstone", entry)
+            if fault:
+                yield Finding(
+                    "tombstone", self.chain, int(entry["runs"][0][0]), f"a tombstone is not genuine: {fault}"
+                )
+                continue
+            for first, last, digest in entry["runs"]:
+                self.gone[int(first)] = (int(last), str(digest))
+
+
+class Walk:
+    """Goes along one chain, row by row. `at` and `previous`: the last row passed and its hash."""
+
+    def __init__(self, ledger: Ledger, *, at: int = 0, previous: str | None = ZEROS) -> None:
+        self._ledger = ledger
+        self.at, self.previous = at, previous
+        self.rows = 0
+
+    def bodies(self, rows: Iterable[tuple[int, str, bytes]]) -> Iterator[Finding]:
+        """Sequence number, the hash that the row claims, and its canonical bytes. In order."""
+        marks = self._ledger.marks
+        at, previous = self.at, self.previous
+        for sequence, claimed, body in rows:
+            if sequence != at + 1:
+                self.at, self.previous = at, previous
+                yield from self.to(sequence)
+                at, previous = self.at, self.previous
+                if sequence <= at:
+                    continue
+            if previous is not None:
+                digest = sha256(f"{previous}:{sha256(body).hexdigest()}".encode()).hexdigest()
+                if digest != claimed:
+                    yield Finding(
+                        "changed", self._ledger.chain, sequence, "the row is not the one that was recorded"
+                    )
+            if sequence in marks and marks[sequence] != claimed:
+                words = "its hash is not the one that was signed: it, or rows before it, were made anew"
+                yield Finding("forged", self._ledger.chain, sequence, words)
+            at, previous = sequence, claimed
+            self.rows += 1
+        self.at, self.previous = at, previous
+
+    def to(self, sequence: int) -> Iterator[Finding]:
+        """To just before `sequence`, over what tombstones cover; what they do not cover was deleted."""
+        chain = self._ledger.chain
+        if sequence <= self.at:
+            yield Finding("duplicate", chain, sequence, "the sequence number is there twice")
+            return
+        start = self.at + 1
+        while start < sequence:
+            covered = self._ledger.gone.get(start)
+            if covered is None:
+                break
+            start, self.previous = covered[0] + 1, covered[1]
+        if start > sequence:
+            yield Finding("tombstone", chain, sequence, "a tombstone covers a row that is there")
+            self.previous = None
+        elif start < sequence:
+            what = f"row {start} is" if start == sequence - 1 else f"rows {start} to {sequence - 1} are"
+            yield Finding("deleted", chain, start, f"{what} missing")
+            self.previous = None
+        self.at = sequence - 1
+
+    def end(self, until: int | None = None) -> Iterator[Finding]:
+        """`until`: the last row that should be there; absent: the last one that was signed."""
+        last = self._ledger.last if until is None else until
+        if self.at > self._ledger.last:
+            words = f"rows after {self._ledger.last} have no signature over them"
+            yield Finding("unsigned", self._ledger.chain, self._ledger.last + 1, words)
+        if self.at < last:
+            findings = list(self.to(last + 1))
+            for finding in findings:
+                yield finding._replace(kind="cut off") if finding.kind == "deleted" else finding
+
+
+def copies(
+    chain: str, inside: dict[int, dict[str, Any]], outside: Iterable[dict[str, Any]], signatures: Signatures
+) -> Iterator[Finding]:
+    """Compares the checkpoints kept in the database with their copies outside of it, by number."""
+    expected = 1
+    for entry in outside:
+        number = int(entry["number"])
+        if signatures.fault("checkpoint", entry):
+            yield Finding("copy", chain, number, "the copy outside the database is not genuine")
+        elif number not in inside:
+            words = f"the database does not have it (row {entry['sequence']} was signed): it was cut, or an older copy restored"
+            yield Finding("restored", chain, number, words)
+        elif inside[number] != entry:
+            yield Finding(
+                "checkpoint", chain, number, "the database says otherwise than the copy outside of it"
+            )
+        if number != expected:
+            yield Finding(
+                "copy", chain, expected, f"the copies outside the database lack {expected} to {number - 1}"
+            )
+        expected = number + 1
+
+
+class Unreadable(Exception):
+    """What was given is no pack."""
+
+
+class Pack:
+    """An evidence pack, as a ZIP file or unpacked."""
+
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path) if path.is_file() else None
+        self._folder = path
+
+    def open(self, name: str) -> io.BufferedIOBase:
+        try:
+            return self._zip.open(name) if self._zip else (self._folder / name).open("rb")  # type: ignore[return-value]
+        except (KeyError, OSError):
+            raise Unreadable(f"{name} is missing") from None
+
+    def entries(self, name: str) -> Iterator[dict[str, Any]]:
+        with self.open(name) as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    raise Unreadable(f"line {number} of {name} is not JSON") from None
+
+    def manifest(self) -> dict[str, Any]:
+        with self.open("manifest.json") as file:
+            return dict(json.load(file))
+
+    def faults(self, files: dict[str, str]) -> Iterator[Finding]:
+        for name, wanted in files.items():
+            digest = sha256()
+            with self.open(name) as file:
+                for chunk in iter(lambda: file.read(1 << 20), b""):
+                    digest.update(chunk)
+            if digest.hexdigest() != wanted:
+                yield Finding("file", "", 0, f"{name} is not the file that the manifest lists")
+
+
+class PackWalk:
+    """Goes along the rows of a pack. Rows that are not part of it stand in by their body hash alone."""
+
+    def __init__(self, ledgers: dict[str, Ledger]) -> None:
+        self._ledgers = ledgers
+        self._walks: dict[str, Walk] = {}
+        self.rows = 0
+
+    def along(self, entries: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+        for entry in entries:
+            chain, sequence = str(entry.get("chain", "")), int(entry.get("sequence", 0))
+            ledger = self._ledgers.get(chain)
+            if ledger is None:
+                yield Finding("unsigned", chain, sequence, "no checkpoint of its chain is in the pack")
+                continue
+            if "previousHash" in entry or chain not in self._walks:
+                yield from self._closed(chain)
+                self._walks[chain] = Walk(ledger, at=sequence - 1, previous=entry.pop("previousHash", ZEROS))
+            walk = self._walks[chain]
+            if "bodyHash" in entry:
+                yield from self._stand_in(walk, ledger, sequence, str(entry["bodyHash"]))
+                continue
+            self.rows += 1
+            claimed = str(entry.pop("hash", ""))
+            yield from walk.bodies([(sequence, claimed, encoded(entry))])
+        for chain in list(self._walks):
+            yield from self._closed(chain)
+
+    def _stand_in(self, walk: Walk, ledger: Ledger, sequence: int, body_hash: str) -> Iterator[Finding]:
+        if sequence != walk.at + 1:
+            yield from walk.to(sequence)
+        if walk.previous is None:
+            walk.at = sequence
+            return
+        digest = linked(walk.previous, body_hash)
+        if ledger.marks.get(sequence, digest) != digest:
+            yield Finding(
+                "forged", ledger.chain, sequence, "the rows before it do not lead to the hash that was signed"
+            )
+        walk.at, walk.previous = sequence, digest
+
+    def _closed(self, chain: str) -> Iterator[Finding]:
+        """A part of a chain has to end in a signature."""
+        walk = self._walks.get(chain)
+        if walk is not None and walk.at not in self._ledgers[chain].marks:
+            yield Finding("cut off", chain, walk.at, "the pack ends here without a signature over it")
+
+
+def verify(pack: Pack, believed: bytes | None) -> tuple[dict[str, Any], int, list[Finding]]:
+    """The manifest, how many rows were checked, and what was found."""
+    manifest = pack.manifest()
+    findings = list(pack.faults(manifest["files"]))
+    keys = (
+        [believed]
+        if believed
+        else [base64.b64decode(entry["publicKey"]) for entry in pack.entries("keys.jsonl")]
+    )
+    signatures = Signatures(keys, ed25519, most=SLOW_SIGNATURES)
+    signed: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for kind in ("checkpoints", "tombstones"):
+        for entry in pack.entries(f"{kind}.jsonl"):
+            signed.setdefault(entry["chain"], {}).setdefault(kind, []).append(entry)
+    ledgers = {}
+    for chain, entries in signed.items():
+        ledgers[chain] = Ledger(chain, signatures)
+        findings += ledgers[chain].checkpoints(entries.get("checkpoints", ()), whole=False)
+        findings += ledgers[chain].tombstones(entries.get("tombstones", ()))
+    walk = PackWalk(ledgers)
+    findings += walk.along(pack.entries("rows.jsonl"))
+    if walk.rows != manifest["rows"]:
+        findings.append(
+            Finding("cut off", "", 0, f"{walk.rows} rows are here, the manifest says {manifest['rows']}")
+        )
+    return manifest, walk.rows, findings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Verifies a record of calls exported from LLM Caller.")
+    parser.add_argument(
+        "pack", type=Path, help="the evidence pack: a ZIP file, or the folder it was unpacked into"
+    )
+    parser.add_argument(
+        "--public-key", type=Path, help="the key to believe, as base64; else the one in the pack"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        believed = (
+            base64.b64decode(options.public_key.read_text().strip(), validate=True)
+            if options.public_key
+            else None
+        )
+        manifest, rows, findings = verify(Pack(options.pack), believed)
+    except (Unreadable, OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        print(f"This is no evidence pack that can be read: {error}", file=sys.stderr)
+        return 2
+    for finding in findings[:MOST_FINDINGS]:
+        print(finding)
+    if len(findings) > MOST_FINDINGS:
+        print(f"and {len(findings) - MOST_FINDINGS} more")
+    key = (
+        "the key you named"
+        if believed
+        else "the key in the pack; compare it with one that came to you another way"
+    )
+    print(
+        f"{rows} rows of {manifest['about']}: {len(findings) or 'no'} finding{'' if len(findings) == 1 else 's'}"
+    )
+    print(f"Signatures checked with {key}.")
+    if not manifest["whole"]:
+        print("A selection: these rows are genuine, which does not say that they are all there were.")
+    return 1 if findings else 0
+
+
+# Ed25519 (RFC 8032, 5.1.7) with Python's integers: slow, and needs nothing installed.
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+Point = tuple[int, int, int, int]
+
+
+def _recover(y: int, sign: int) -> int | None:
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT % P
+    if y >= P or (x * x - square) % P or (x == 0 and sign):
+        return None
+    return P - x if x & 1 != sign else x
+
+
+def _point(data: bytes) -> Point | None:
+    number = int.from_bytes(data, "little")
+    y = number & (1 << 255) - 1
+    x = _recover(y, number >> 255)
+    return None if x is None else (x, y, 1, x * y % P)
+
+
+def _plus(one: Point, other: Point) -> Point:
+    a = (one[1] - one[0]) * (other[1] - other[0]) % P
+    b = (one[1] + one[0]) * (other[1] + other[0]) % P
+    c, d = 2 * one[3] * other[3] * D % P, 2 * one[2] * other[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def _times(factor: int, point: Point) -> Point:
+    total: Point = (0, 1, 1, 0)
+    while factor:
+        if factor & 1:
+            total = _plus(total, point)
+        point, factor = _plus(point, point), factor >> 1
+    return total
+
+
+_BASE_Y = 4 * pow(5, P - 2, P) % P
+_BASE_X = _recover(_BASE_Y, 0) or 0
+BASE: Point = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % P)
+
+
+def ed25519(public: bytes, signature: bytes, message: bytes) -> bool:
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    key, nonce = _point(public), _point(signature[:32])
+    factor = int.from_bytes(signature[32:], "little")
+    if key is None or nonce is None or factor >= ORDER:
+        return False
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
+    left, right = _times(factor, BASE), _plus(nonce, _times(challenge, key))
+    return not (
+        (left[0] * right[2] - right[0] * left[2]) % P or (left[1] * right[2] - right[1] * left[2]) % P
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What protects the record, in the admin: signatures, tombstones and verifications to look at; rules and holds to set.
+
+Only superusers set them: removing calls, or keeping them from being removed, is nobody's daily work.
+"""
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, LegalHold, RetentionRule
+from telemetry.read_only import ReadOnlyAdmin
+
+
+@admin.register(AuditCheckpoint)
+class CheckpointAdmin(ReadOnlyAdmin):
+    empty_says = "Nothing has been signed yet. The first call that is recorded will be."
+    empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
+    list_display = ("signed_at", "chain", "number", "sequence")
+    search_fields = ("chain__exact",)
+    search_help_text = "The whole name of a chain."
+    sortable_by = ()
+
+
+@admin.register(AuditTombstone)
+class TombstoneAdmin(ReadOnlyAdmin):
+    empty_says = "No call has been removed for its age. Retention rules decide which are."
+    empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
+    list_display = ("signed_at", "chain", "first", "last", "rows")
+    search_fields = ("chain__exact",)
+    search_help_text = "The whole name of a chain."
+    sortable_by = ()
+
+
+@admin.register(AuditVerification)
+class VerificationAdmin(ReadOnlyAdmin):
+    empty_says = (
+        "The record has not been verified yet: manage.py audit_verify does it, and keeps here what it found."
+    )
+    empty_link = ("For auditors", "docs")
+    list_display = ("started_at", "by", "scope", "rows", "found")
+    search_fields = ("by", "scope")
+    sortable_by = ()
+
+
+@admin.register(RetentionRule)
+class RetentionRuleAdmin(admin.ModelAdmin):
+    empty_says = "No rule: every call is kept for good. Add a rule to remove calls when they are old enough."
+    list_display = ("__str__", "tool_id", "outcome", "days")
+    list_display_links = ("__str__",)
+    search_fields = ("tool_id", "outcome")
+
+
+@admin.register(LegalHold)
+class LegalHoldAdmin(admin.ModelAdmin):
+    empty_says = "Nothing is held. Add a hold to keep calls that a retention rule would remove."
+    list_display = ("reason", "tool_id", "since", "until", "created_at", "released_at")
+    search_fields = ("reason", "tool_id")
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Released, not deleted: that there was one stays visible."""
+        return False

@@ -1,0 +1,115 @@
+"""When what was appended to the journal reaches the disk itself, so that a power cut does not lose it.
+
+    off        when the system likes
+    interval   within 20 ms, off the event loop (the default)
+    always     before the call goes on; calls that wait at the same time share one fdatasync
+
+In each of them an append survives the death of the process.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+AuditSync = Literal["off", "interval", "always"]
+INTERVAL_S = 0.02
+
+
+class Durability:
+    """For one journal and the event loop that appends to it. `on_failure` is told what the disk said."""
+
+    def __init__(
+        self,
+        mode: AuditSync,
+        *,
+        on_failure: Callable[[OSError], None],
+        sync: Callable[[int], None] = os.fdatasync,
+    ) -> None:
+        self.mode = mode
+        self._on_failure, self._sync = on_failure, sync
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-sync")
+        self._fd = -1
+        self._sealed: list[int] = []
+        """What is synced next besides that file, and then closed: full segments, and folders that have a new one."""
+        self._waiting: list[asyncio.Future[None]] = []
+        self._armed = self._busy = False
+
+    def appended(self, fd: int) -> None:
+        """Something was appended to this file."""
+        self._fd = fd
+        if self.mode == "interval" and not self._armed:
+            self._armed = True
+            self._loop.call_later(INTERVAL_S, self._begin)
+
+    def opened(self, folder: Path) -> None:
+        """A file was made there: a power cut must not lose its name either."""
+        if self.mode != "off":
+            self._sealed.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def sealed(self, fd: int) -> None:
+        """Nothing more will be appended to this file. It is closed here, once it is on the disk."""
+        if self.mode == "off":
+            os.close(fd)
+        else:
+            self._sealed.append(fd)
+        self._fd = -1 if self._fd == fd else self._fd
+
+    async def durable(self) -> None:
+        """Returns when all that was appended before is on the disk. Raises `OSError` when it cannot be brought there.
+
+        A sync that is under way may have begun before the append; then the next one counts.
+        """
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(waiter)
+        if not self._busy:
+            self._begin()
+        await waiter
+
+    def close(self) -> None:
+        """Brings what is left to the disk, in this thread."""
+        self._thread.shutdown()
+        due, self._sealed = self._sealed, []
+        try:
+            self._bring(due)
+        except OSError as error:
+            self._on_failure(error)
+
+    def _begin(self) -> None:
+        self._armed = False
+        if self._busy:
+            return
+        waiting, self._waiting = self._waiting, []
+        # Copies of the descriptor: the journal may close its own while the thread is at work.
+        due, self._sealed = self._sealed, []
+        if self._fd >= 0:
+            due.append(os.dup(self._fd))
+        self._busy = True
+        done = self._loop.run_in_executor(self._thread, self._bring, due)
+        done.add_done_callback(lambda future: self._over(future, waiting))
+
+    def _bring(self, due: list[int]) -> None:
+        try:
+            for fd in due:
+                self._sync(fd)
+        finally:
+            for fd in due:
+                os.close(fd)
+
+    def _over(self, done: "asyncio.Future[None]", waiting: list["asyncio.Future[None]"]) -> None:
+        self._busy = False
+        error = done.exception()
+        if isinstance(error, OSError):
+            self._on_failure(error)
+        for waiter in waiting:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+        if self._waiting:
+            self._begin()

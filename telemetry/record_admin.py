@@ -1,0 +1,113 @@
+"""The record in the admin: a list by keyset under a filter, its live tail, saved filters, and a page for each call."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+
+from telemetry import saved_filters, tail
+from telemetry.criteria import STATE, Place, class_of
+from telemetry.filter_form import FilterForm
+from telemetry.models import RequestLog
+from telemetry.read_only import ReadOnlyAdmin
+from telemetry.search import Found, find
+
+SHOWN_LIVE = 200
+
+
+class RequestLogAdmin(ReadOnlyAdmin):
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            self._page("live/", self.live, "telemetry_requestlog_live"),
+            self._page("filters/", self.filters, "telemetry_requestlog_filters"),
+        ]
+        return own + super().get_urls()
+
+    def _page(self, route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+        def guarded(request: HttpRequest) -> HttpResponse:
+            if not self.has_view_or_change_permission(request):
+                raise PermissionDenied
+            return view(request)
+
+        return path(route, self.admin_site.admin_view(guarded), name=name)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseRedirect(request.get_full_path())
+        form = FilterForm(request.GET)
+        found = find(form.criteria(timezone.now()), form.place, older=form.older) if form.is_valid() else None
+        for row in found.rows if found else ():
+            row.state = STATE[class_of(row.outcome)]  # type: ignore[attr-defined]
+        context = self.admin_site.each_context(request) | {
+            "title": "Record of calls",
+            "form": form,
+            "found": found,
+            "query": form.query(),
+            "words": form.words(),
+            "links": links(form, found) if found else {},
+            "saved": saved_filters.seen_by(request.user),
+            "save_form": saved_filters.SaveForm(request.user, initial={"query": form.query()}),
+        }
+        return render(request, "admin/telemetry/requestlog/change_list.html", context | (extra_context or {}))
+
+    def live(self, request: HttpRequest) -> HttpResponse:
+        """The page only; what it shows comes over `tail.PATH`."""
+        form = FilterForm(request.GET)
+        valid = form.is_valid()
+        context = self.admin_site.each_context(request) | {
+            "title": "Calls as they are stored",
+            "form": form,
+            "query": form.query() if valid else "",
+            "words": form.words() if valid else "",
+            "facts": {
+                "tail": f"{tail.PATH}?{form.query()}",
+                "record": reverse("admin:telemetry_requestlog_changelist"),
+                "shown": SHOWN_LIVE,
+                "states": STATE,
+            },
+        }
+        return render(request, "admin/telemetry/requestlog/live.html", context, status=200 if valid else 400)
+
+    def filters(self, request: HttpRequest) -> HttpResponse:
+        return saved_filters.page(request, self.admin_site.each_context(request))
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, {"title": "A call"} | (extra_context or {}))
+
+
+def links(form: FilterForm, found: Found) -> dict[str, str]:
+    """`newer`, `older`, `newest`, and `on`: the query strings of what lies beside this page, where there is something."""
+    rows, start, told = found.rows, form.place, {}
+    ahead, behind = ("older", "newer") if form.older else ("newer", "older")
+    ends = {"newer": _place(rows[0]), "older": _place(rows[-1])} if rows else {"newer": start, "older": start}
+    if start is not None:
+        told = {"newest": _link(form, ""), behind: _link(form, behind, ends[behind])}
+    if found.more:
+        told[ahead] = _link(form, ahead, ends[ahead])
+    elif found.looked_to is not None:
+        told["on"] = _link(form, ahead, found.looked_to)
+    return told
+
+
+def _place(row: RequestLog) -> Place:
+    return Place(row.started_at, row.call_id)
+
+
+def _link(form: FilterForm, name: str, place: Place | None = None) -> str:
+    at = f"{name}={quote(place.encode())}" if place else ""
+    return "?" + "&".join(part for part in (form.query(), at) if part)

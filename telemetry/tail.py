@@ -1,0 +1,64 @@
+"""What has been stored since the last look, in the order of its arrival: rows without the traces and attempts in them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from telemetry.criteria import class_of
+from telemetry.models import RequestLog
+
+PATH = "/admin/telemetry/requestlog/tail"
+"""Where the gateway streams it; served in the event loop, beside Django."""
+TOLD = {
+    "pk": "id",
+    "call_id": "callId",
+    "started_at": "startedAt",
+    "tool_id": "client",
+    "token_id": "tokenId",
+    "claimed_tool": "claimedTool",
+    "method": "method",
+    "peer": "peer",
+    "request_id": "requestId",
+    "trace_id": "traceId",
+    "provider": "provider",
+    "model": "model",
+    "strategy": "strategy",
+    "outcome": "outcome",
+    "reason": "reason",
+    "status": "status",
+    "first_event_ms": "firstEventMs",
+    "duration_ms": "durationMs",
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+    "bytes_in": "bytesIn",
+    "bytes_out": "bytesOut",
+    "config_version": "configVersion",
+}
+"""Columns, and what they are called in a line of JSON."""
+
+
+class News(NamedTuple):
+    """`rows`: columns by name, oldest first. `newest`: the key to go on from. `skipped`: rows that were too many."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    newest: int
+    skipped: int = 0
+
+
+def newest() -> int:
+    return RequestLog.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def since(key: int, most: int) -> News:
+    """One query, by the primary key. Of more than `most` the newest."""
+    rows = list(RequestLog.objects.filter(pk__gt=key).order_by("-pk").values(*TOLD)[:most])
+    if not rows:
+        return News((), key)
+    rows.reverse()
+    skipped = rows[0]["pk"] - key - 1 if len(rows) == most else 0
+    return News(tuple(rows), rows[-1]["pk"], skipped)
+
+
+def line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON tells it."""
+    told = {name: row[column] for column, name in TOLD.items()}
+    return told | {"class": class_of(row["outcome"])}

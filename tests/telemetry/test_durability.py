@@ -1,0 +1,123 @@
+"""Off, interval, always: when an append reaches the disk, seen from what is synced and when."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from recorded import intent, outcome, segments
+
+from telemetry.durability import AuditSync, Durability
+from telemetry.journal import Journal, JournalError
+
+
+class Disk:
+    """Counts syncs of regular files; holds them up while `held`, fails while `broken`."""
+
+    def __init__(self) -> None:
+        self.synced: list[int] = []
+        self.failures: list[OSError] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.begun = threading.Semaphore(0)
+        self.broken = False
+
+    def sync(self, fd: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{fd}"):
+            return
+        self.begun.release()
+        assert self.go.wait(10)
+        if self.broken:
+            raise OSError(5, "Input/output error")
+        self.synced.append(os.fstat(fd).st_size)
+
+    def journal(self, folder: Path, mode: AuditSync, **more: int) -> Journal:
+        durability = Durability(mode, on_failure=self.failures.append, sync=self.sync)
+        return Journal(folder, durability=durability, **more)
+
+
+async def test_always_waits_for_the_disk_before_a_call_goes_on(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.go.clear()
+    journal = disk.journal(tmp_path, "always")
+    journal.intent(intent())
+    waiting = asyncio.ensure_future(journal.durable())
+    await asyncio.to_thread(disk.begun.acquire)
+    assert (journal.waits, waiting.done(), disk.synced) == (True, False, [])
+    disk.go.set()
+    await waiting
+    assert disk.synced == [segments(tmp_path)[0].stat().st_size]
+    journal.close()
+
+
+async def test_calls_that_wait_together_share_one_sync(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.go.clear()
+    journal = disk.journal(tmp_path, "always")
+    journal.intent(intent("first"))
+    first = asyncio.ensure_future(journal.durable())
+    await asyncio.to_thread(disk.begun.acquire)
+    others = []
+    for n in range(50):
+        journal.intent(intent(f"c-{n}"))
+        others.append(asyncio.ensure_future(journal.durable()))
+    disk.go.set()
+    await asyncio.gather(first, *others)
+    print(f"promise 1: 51 calls waited, {len(disk.synced)} syncs")
+    assert len(disk.synced) == 2
+    journal.close()
+
+
+async def test_a_disk_that_fails_refuses_the_call(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.broken = True
+    journal = disk.journal(tmp_path, "always")
+    journal.intent(intent())
+    with pytest.raises(JournalError, match="Input/output error"):
+        await journal.durable()
+    assert journal.failing
+    assert len(disk.failures) == 1
+    disk.broken = False
+    journal.outcome(outcome())
+    await journal.durable()
+    assert not journal.failing
+    journal.close()
+
+
+async def test_interval_syncs_by_itself_and_only_when_something_was_appended(tmp_path: Path) -> None:
+    disk = Disk()
+    journal = disk.journal(tmp_path, "interval")
+    assert not journal.waits
+    for n in range(10):
+        journal.intent(intent(f"c-{n}"))
+    await asyncio.to_thread(disk.begun.acquire, timeout=5)
+    await asyncio.sleep(0.1)
+    assert disk.synced == [segments(tmp_path)[0].stat().st_size], "once for all ten, and not again"
+    journal.close()
+
+
+async def test_off_never_syncs(tmp_path: Path) -> None:
+    disk = Disk()
+    journal = disk.journal(tmp_path, "off", segment_bytes=1)
+    for n in range(5):
+        journal.intent(intent(f"c-{n}"))
+    await asyncio.sleep(0.05)
+    journal.close()
+    assert disk.synced == []
+
+
+@pytest.mark.parametrize("mode", ["interval", "always"])
+async def test_a_full_segment_is_brought_to_the_disk_too(tmp_path: Path, mode: AuditSync) -> None:
+    disk = Disk()
+    journal = disk.journal(tmp_path, mode, segment_bytes=1)
+    for n in range(3):
+        journal.intent(intent(f"c-{n}"))
+    if journal.waits:
+        await journal.durable()
+        assert len(disk.synced) == 3
+    before = len(os.listdir("/proc/self/fd"))
+    journal.close()
+    assert len(disk.synced) >= 3
+    assert sorted(set(disk.synced)) == sorted({path.stat().st_size for path in segments(tmp_path)})
+    assert len(os.listdir("/proc/self/fd")) < before, "no descriptor is left open"

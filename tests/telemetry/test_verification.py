@@ -1,0 +1,225 @@
+"""Whatever is done to the record, verification finds it and names the row; to an honest record it says nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from recorded import audit, call, serve, writer
+
+from telemetry.audit.keys import signatures
+from telemetry.audit.verification import Verified, verify
+from telemetry.journal import Journal
+from telemetry.models import AuditCheckpoint, RequestLog
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BATCHES, ROWS_A_BATCH = 5, 6
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """Thirty calls of Bob, signed in five batches of six."""
+    folder = tmp_path / "journal"
+    journal, moving = Journal(folder), writer(folder)
+    for batch in range(BATCHES):
+        serve(journal, *range(batch * ROWS_A_BATCH + 1, (batch + 1) * ROWS_A_BATCH + 1))
+        assert moving.run_once() == ROWS_A_BATCH
+    journal.close()
+    return folder
+
+
+def verified(folder: Path) -> Verified:
+    place = audit(folder)
+    return verify(signatures(place.public_keys()), place.copies)
+
+
+def found(folder: Path) -> set[tuple[str, int]]:
+    return {(finding.kind, finding.sequence) for finding in verified(folder).findings}
+
+
+def row(sequence: int) -> RequestLog:
+    return RequestLog.objects.get(sequence=sequence)
+
+
+def change(at: int, /, **facts: object) -> None:
+    assert RequestLog.objects.filter(sequence=at).update(**facts) == 1
+
+
+def checkpoints_file(folder: Path) -> Path:
+    return audit(folder).copies.path
+
+
+def test_an_honest_record_has_no_findings(recorded: Path) -> None:
+    told = verified(recorded)
+    assert (told.rows, told.found) == (30, 0)
+    assert [kept.sequence for kept in AuditCheckpoint.objects.order_by("number")] == [6, 12, 18, 24, 30]
+    assert checkpoints_file(recorded).stat().st_mode & 0o777 == 0o600
+
+
+def edit(folder: Path) -> None:
+    change(9, output_tokens=999)
+
+
+def edit_within_json(folder: Path) -> None:
+    change(9, decision={"stage": "limits"})
+
+
+def edit_time_by_a_microsecond(folder: Path) -> None:
+    found = row(9)
+    change(9, started_at=found.started_at.replace(microsecond=found.started_at.microsecond + 1))
+
+
+def edit_and_hash_anew(folder: Path) -> None:
+    """A row with a hash that fits it; the next one does not follow it."""
+    _rehash(9, 9, output_tokens=999)
+
+
+def rehash_to_the_end(folder: Path) -> None:
+    """Everything from the changed row on fits together again; only the signatures are missing."""
+    _rehash(9, 30, output_tokens=999)
+
+
+def _rehash(first: int, last: int, **facts: object) -> None:
+    from telemetry.audit.canonical import canonical
+    from telemetry.audit.chain import row_of
+    from telemetry.audit.verifier import row_hash
+
+    change(first, **facts)
+    previous = row(first - 1).hash
+    for sequence in range(first, last + 1):
+        previous = row_hash(previous, canonical(row_of(row(sequence))))
+        change(sequence, hash=previous)
+
+
+def delete_one(folder: Path) -> None:
+    row(9).delete()
+
+
+def delete_several(folder: Path) -> None:
+    RequestLog.objects.filter(sequence__range=(9, 14)).delete()
+
+
+def delete_all(folder: Path) -> None:
+    RequestLog.objects.all().delete()
+
+
+def cut_the_end(folder: Path) -> None:
+    RequestLog.objects.filter(sequence__gt=20).delete()
+
+
+def cut_the_beginning(folder: Path) -> None:
+    RequestLog.objects.filter(sequence__lt=4).delete()
+
+
+def swap(folder: Path) -> None:
+    change(9, sequence=900)
+    change(10, sequence=9)
+    change(900, sequence=10)
+
+
+def duplicate_behind_the_end(folder: Path) -> None:
+    copy = row(9)
+    copy.pk, copy.call_id, copy.sequence = None, call(77), 31
+    copy.save(force_insert=True)
+
+
+def beside_the_chain(folder: Path) -> None:
+    forged = row(9)
+    forged.pk, forged.call_id, forged.chain, forged.sequence, forged.hash = None, call(77), "", None, ""
+    forged.save(force_insert=True)
+
+
+def in_a_chain_of_its_own(folder: Path) -> None:
+    forged = row(9)
+    forged.pk, forged.call_id, forged.chain, forged.sequence = None, call(77), "mine", 1
+    forged.save(force_insert=True)
+
+
+def an_older_copy(folder: Path) -> None:
+    RequestLog.objects.filter(sequence__gt=18).delete()
+    AuditCheckpoint.objects.filter(number__gt=3).delete()
+
+
+def drop_a_checkpoint(folder: Path) -> None:
+    AuditCheckpoint.objects.get(number=3).delete()
+
+
+def drop_the_last_checkpoint(folder: Path) -> None:
+    AuditCheckpoint.objects.get(number=5).delete()
+
+
+def change_a_checkpoint(folder: Path) -> None:
+    kept = AuditCheckpoint.objects.get(number=3)
+    kept.line = json.dumps(kept.entry() | {"sequence": 17, "hash": row(17).hash})
+    kept.save()
+
+
+def change_a_checkpoint_s_time(folder: Path) -> None:
+    kept = AuditCheckpoint.objects.get(number=3)
+    kept.line = json.dumps(kept.entry() | {"signedAt": "2020-01-01T00:00:00.000000Z"})
+    kept.save()
+
+
+def sign_with_another_key(folder: Path) -> None:
+    """Charlie re-chains everything and signs it with a key of his own."""
+    from telemetry.audit.keys import open_signer
+
+    rehash_to_the_end(folder)
+    signer = open_signer(folder / "charlie.key", folder / "charlie")
+    kept = AuditCheckpoint.objects.get(number=5)
+    entry = kept.entry() | {"hash": row(30).hash}
+    kept.line = signer.sign("checkpoint", {k: v for k, v in entry.items() if k not in ("key", "signature")})
+    kept.save()
+
+
+def drop_a_line_of_the_copies(folder: Path) -> None:
+    path = checkpoints_file(folder)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2] + lines[3:]))
+
+
+def change_a_line_of_the_copies(folder: Path) -> None:
+    path = checkpoints_file(folder)
+    lines = path.read_text().splitlines(keepends=True)
+    lines[2] = lines[2].replace('"rows":6', '"rows":7')
+    path.write_text("".join(lines))
+
+
+MANIPULATIONS: list[tuple[Callable[[Path], None], set[tuple[str, int]]]] = [
+    (edit, {("changed", 9)}),
+    (edit_within_json, {("changed", 9)}),
+    (edit_time_by_a_microsecond, {("changed", 9)}),
+    (edit_and_hash_anew, {("changed", 10)}),
+    (rehash_to_the_end, {("forged", 12), ("forged", 18), ("forged", 24), ("forged", 30)}),
+    (delete_one, {("deleted", 9)}),
+    (delete_several, {("deleted", 9)}),
+    (delete_all, {("cut off", 1)}),
+    (cut_the_end, {("cut off", 21)}),
+    (cut_the_beginning, {("deleted", 1)}),
+    (swap, {("changed", 9), ("changed", 10), ("changed", 11)}),
+    (duplicate_behind_the_end, {("changed", 31), ("unsigned", 31)}),
+    (beside_the_chain, {("forged", 0)}),
+    (in_a_chain_of_its_own, {("changed", 1), ("unsigned", 1)}),
+    (an_older_copy, {("restored", 4), ("restored", 5)}),
+    (drop_a_checkpoint, {("checkpoint", 3), ("restored", 3)}),
+    (drop_the_last_checkpoint, {("restored", 5), ("unsigned", 25)}),
+    (change_a_checkpoint, {("checkpoint", 3), ("checkpoint", 4)}),
+    (change_a_checkpoint_s_time, {("checkpoint", 3), ("checkpoint", 4)}),
+    (
+        sign_with_another_key,
+        {("forged", 12), ("forged", 18), ("forged", 24), ("checkpoint", 5), ("unsigned", 25)},
+    ),
+    (drop_a_line_of_the_copies, {("copy", 3)}),
+    (change_a_line_of_the_copies, {("copy", 3)}),
+]
+
+
+@pytest.mark.parametrize(
+    ("manipulate", "expected"), MANIPULATIONS, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_each_manipulation_is_found_and_named(
+    recorded: Path, manipulate: Callable[[Path], None], expected: set[tuple[str, int]]
+) -> None:
+    assert found(recorded) == set()
+    manipulate(recorded)
+    assert found(recorded) == expected

@@ -1,0 +1,142 @@
+"""The alert rules and the dashboard in `docs/monitoring/`: right for their tools, and about metrics that there are."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import CHARLIE, RunningGateway, provider_entry, running_gateway
+from fake_provider import FakeProvider
+
+from telemetry.families import FAMILIES
+
+ROOT = Path(__file__).resolve().parent.parent
+RULES = ROOT / "docs" / "monitoring" / "alerts.yml"
+DASHBOARD = json.loads((ROOT / "docs" / "monitoring" / "dashboard.json").read_text())
+ALERTS: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+]
+PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
+LABELS = {
+    f"llm_caller_{family.name}": {*family.labels, *(["le"] if family.kind == "histogram" else [])}
+    for family in FAMILIES
+}
+
+
+@pytest.fixture(scope="module")
+def scraped(tmp_path_factory: pytest.TempPathFactory, shared_fake: FakeProvider) -> Iterator[str]:
+    """What a gateway with a log file answers after a call and a stream."""
+    folder = tmp_path_factory.mktemp("gateway")
+    env = {"LLM_CALLER_LOG_FILE": str(folder / "gateway.log")}
+    with running_gateway(
+        folder, {"providers": {"lmstudio_a": provider_entry(shared_fake.url)}}, env=env
+    ) as gateway:
+        yield text_after_calls(gateway)
+
+
+def text_after_calls(gateway: RunningGateway) -> str:
+    assert gateway.chat().status_code == 200
+    gateway.frames()
+    return gateway.get("/metrics", token=CHARLIE).text
+
+
+def names_in(text: str) -> set[str]:
+    """Every sample that a query could name, also of what has not happened yet."""
+    endings = {"histogram": ("_bucket", "_sum", "_count")}
+    return {
+        name + ending
+        for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)
+        for ending in endings.get(kind, ("",))
+    }
+
+
+def promtool(*arguments: str, stdin: str = "") -> str:
+    if shutil.which("promtool") is None:
+        if os.environ.get("TEST_REQUIRE_PROMTOOL"):
+            pytest.fail("promtool is not installed")
+        pytest.skip("promtool is not installed")
+    done = subprocess.run(
+        ["promtool", *arguments], input=stdin, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_every_metric_that_is_asked_for_is_there(scraped: str) -> None:
+    there = names_in(scraped)
+    asked = set()
+    for query in [*QUERIES, *(rule["expr"] for rule in ALERTS)]:
+        asked |= set(re.findall(r"\bllm_caller_\w+", query)) - {"llm_caller_build_info"}
+    assert asked - there == set()
+    variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
+    (named,) = re.findall(r"llm_caller_\w+", variables["job"]["definition"])
+    assert named in there
+    print(f"{len(asked)} metrics asked for by {len(ALERTS)} rules and {len(PANELS)} panels, all there")
+
+
+def test_every_label_that_is_selected_by_is_one_of_its_metric() -> None:
+    for query in [*QUERIES, *(rule["expr"] for rule in ALERTS)]:
+        for name, selector in re.findall(
+            r"\b(llm_caller_\w+?)(?:_total|_bucket|_count|_sum)?\{([^}]*)\}", query
+        ):
+            labels = set(re.findall(r"(\w+)(?:=~|!~|!=|=)", selector))
+            assert labels <= LABELS[name] | {"job"}, (name, labels)
+
+
+def test_every_alert_says_what_happened_and_what_to_do() -> None:
+    assert len({rule["alert"] for rule in ALERTS}) == len(ALERTS)
+    for rule in ALERTS:
+        assert rule["alert"].startswith("LLMCaller")
+        assert rule["labels"]["severity"] in ("info", "warning", "critical")
+        assert rule["annotations"]["summary"]
+        assert len(rule["annotations"]["description"]) > 40
+
+
+def test_the_page_lists_every_alert() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    assert [rule["alert"] for rule in ALERTS if f"`{rule['alert']}`" not in page] == []
+
+
+def test_prometheus_takes_the_rules_and_they_fire_when_they_should() -> None:
+    assert f"{len(ALERTS)} rules found" in promtool("check", "rules", str(RULES))
+    assert "SUCCESS" in promtool("test", "rules", str(ROOT / "tests" / "monitoring" / "alerts.test.yml"))
+
+
+def test_prometheus_finds_nothing_wrong_with_the_metrics(scraped: str) -> None:
+    assert promtool("check", "metrics", stdin=scraped) == ""
+
+
+def test_grafana_finds_what_it_needs() -> None:
+    assert DASHBOARD["uid"]
+    assert DASHBOARD["title"]
+    assert DASHBOARD["id"] is None, "else an import would overwrite another"
+    assert DASHBOARD["schemaVersion"] >= 36
+    assert {"from", "to"} <= set(DASHBOARD["time"])
+    source, job = DASHBOARD["templating"]["list"]
+    assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
+    assert job["datasource"]["uid"] == "${datasource}"
+    identities = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(identities)) == len(identities)
+    for panel in PANELS:
+        assert panel["title"]
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+
+
+def test_no_panel_lies_on_another() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells

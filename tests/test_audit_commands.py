@@ -1,0 +1,172 @@
+"""`audit_verify`, `audit_export` and `audit_prune`, as Olga runs them."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from gateway.management.commands.write_journal import Command as WriteJournal
+from gateway.places import audit_folder, journal_folder
+from telemetry.journal import Journal
+from telemetry.models import AuditVerification, RequestLog, RetentionRule
+from telemetry.types import CallRecord
+
+pytestmark = pytest.mark.django_db(transaction=True)
+AT = 1_700_000_000.0
+CALL = "018bcfe5-6800-7000-8000-0000000000%02x"
+
+
+@contextmanager
+def five_calls(tmp_path: Path) -> Iterator[None]:
+    """A state folder of its own, with five calls in the record, one an hour."""
+    before, settings.STATE_DIR = settings.STATE_DIR, tmp_path
+    journal = Journal(journal_folder())
+    for n in range(1, 6):
+        journal.outcome(
+            CallRecord(
+                call_id=CALL % n, tool_id="bob" if n % 2 else "charlie", token_id="t", method="chat", peer="127.0.0.1",
+                started_at=AT + n * 3600, config_version=1, outcome="ok", status=200, duration_ms=5,
+            )
+        )  # fmt: skip
+    call_command("write_journal")
+    journal.close()
+    try:
+        yield
+    finally:
+        settings.STATE_DIR = before
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    with five_calls(tmp_path):
+        yield tmp_path
+
+
+def run(command: str, *arguments: Any) -> str:
+    out = StringIO()
+    call_command(command, *map(str, arguments), stdout=out)
+    return out.getvalue()
+
+
+def test_an_honest_record_is_verified_and_the_verification_kept(state: Path) -> None:
+    told = run("audit_verify")
+    assert "5 rows verified" in told
+    assert "nothing found" in told
+    kept = AuditVerification.objects.get()
+    assert (kept.rows, kept.found, kept.findings) == (5, 0, [])
+
+
+def test_a_changed_row_is_named_and_the_exit_code_is_1(state: Path) -> None:
+    RequestLog.objects.filter(sequence=3).update(status=500)
+    out = StringIO()
+    with pytest.raises(SystemExit) as left:
+        call_command("audit_verify", stdout=out)
+    assert left.value.code == 1
+    assert "#3: the row is not the one that was recorded" in out.getvalue()
+    assert AuditVerification.objects.get().found == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rows"),
+    [
+        (("--since", "2023-11-15T01:00"), 3),
+        (("--until", "2023-11-15T01:00"), 2),
+        (("--since", "2023-11-15T00:13:20", "--until", "2023-11-15T02:00"), 2),
+        (("--since", "2030-01-01"), 0),
+    ],
+)
+def test_a_period_can_be_verified_alone(state: Path, arguments: tuple[str, ...], rows: int) -> None:
+    assert f"{rows} rows verified" in run("audit_verify", *arguments)
+
+
+def test_a_change_outside_the_period_is_not_its_finding(state: Path) -> None:
+    RequestLog.objects.filter(sequence=1).update(status=500)
+    assert "nothing found" in run("audit_verify", "--since", "2023-11-15T01:00")
+
+
+def test_other_copies_of_the_checkpoints_can_be_compared_with(state: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept-elsewhere.jsonl"
+    kept.write_bytes(audit_folder().copies.path.read_bytes())
+    assert "nothing found" in run("audit_verify", "--checkpoints", kept)
+    with pytest.raises(CommandError) as refused:
+        run("audit_verify", "--checkpoints", tmp_path / "none")
+    assert refused.value.returncode == 2
+
+
+def test_a_key_that_came_another_way_is_believed_and_no_other(state: Path, tmp_path: Path) -> None:
+    (own,) = (audit_folder().folder / "believed").glob("*.pub")
+    assert "nothing found" in run("audit_verify", "--public-key", own)
+    from telemetry.audit.keys import open_signer
+
+    open_signer(tmp_path / "other" / "key", tmp_path / "other")
+    (other,) = (tmp_path / "other" / "believed").glob("*.pub")
+    with pytest.raises(SystemExit):
+        run("audit_verify", "--public-key", other)
+    (tmp_path / "no.pub").write_text("no key")
+    with pytest.raises(CommandError) as refused:
+        run("audit_verify", "--public-key", tmp_path / "no.pub")
+    assert refused.value.returncode == 2
+
+
+def test_a_date_that_is_none_is_refused_with_how_to_write_it(state: Path) -> None:
+    with pytest.raises(CommandError, match="write 2026-11-01"):
+        run("audit_verify", "--since", "yesterday")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "zip"])
+def test_exports_go_by_the_file_s_ending_and_replace_nothing(
+    state: Path, tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"out.{ending}"
+    assert "wrote the whole record" in run("audit_export", path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(CommandError, match="not replaced") as refused:
+        run("audit_export", path)
+    assert refused.value.returncode == 2
+
+
+def test_a_selection_is_exported(state: Path, tmp_path: Path) -> None:
+    run(
+        "audit_export",
+        tmp_path / "c.jsonl",
+        "--client",
+        "charlie",
+        "--since",
+        "2023-11-14",
+        "--until",
+        "2023-11-16",
+    )
+    rows = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text().splitlines()]
+    assert [row["callId"] for row in rows] == [CALL % 2, CALL % 4]
+    run("audit_export", tmp_path / "one.zip", "--call", CALL % 3)
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert json.loads(archive.read("manifest.json"))["rows"] == 1
+
+
+def test_a_file_without_a_known_ending_needs_a_format(state: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="--format"):
+        run("audit_export", tmp_path / "out.txt")
+
+
+def test_pruning_can_be_looked_at_before_it_is_done(state: Path) -> None:
+    RetentionRule.objects.create(days=30)
+    assert (
+        run("audit_prune", "--dry-run") == "every client, every outcome: 30 days: 5 calls would be removed\n"
+    )
+    assert RequestLog.objects.count() == 5
+    assert run("audit_prune") == "5 calls removed\n"
+    assert "nothing found" in run("audit_verify")
+
+
+def test_a_signing_key_that_cannot_be_read_stops_the_writer_with_its_name(state: Path) -> None:
+    audit_folder().key.write_text("broken")
+    with pytest.raises(CommandError, match=r"signing\.key") as refused:
+        call_command(WriteJournal())
+    assert refused.value.returncode == 2

@@ -1,0 +1,122 @@
+"""The page *Export*: Olga downloads what she selected, a chunk at a time; Ada may read the record, but not take it away."""
+
+import asyncio
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.cache import cache
+from django.test import Client as Browser
+from test_admin import _static_files  # noqa: F401 - a fixture
+from test_audit_commands import CALL, five_calls
+
+from gateway.console.audit_export import off_the_loop
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PATH = "/admin/record/export/"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counts() -> Iterator[None]:
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    with five_calls(tmp_path):
+        yield tmp_path
+
+
+def logged_in(role: str) -> Browser:
+    from django.contrib.auth.models import Permission
+
+    from gateway.roles import give  # the tables were emptied by the test before
+
+    known = Permission.objects.select_related("content_type")
+    give(Group.objects, known, known)
+    person = User.objects.create_user("olga", password="olga's own", is_staff=True)
+    person.groups.add(Group.objects.get(name=role))
+    browser = Browser()
+    browser.force_login(person)
+    return browser
+
+
+def downloaded(browser: Browser, **wanted: Any) -> bytes:
+    answer = browser.post(PATH, {"wanted": "jsonl", **wanted})
+    assert answer.status_code == 200, answer.content
+    assert answer.headers["Cache-Control"].startswith("no-store")
+
+    async def everything() -> bytes:
+        return b"".join([chunk async for chunk in answer.streaming_content])
+
+    return asyncio.run(everything())
+
+
+def test_olga_downloads_the_record_in_each_format(state: Path) -> None:
+    olga = logged_in("auditors")
+    assert "Evidence pack" in olga.get(PATH).content.decode()
+    assert [json.loads(line)["sequence"] for line in downloaded(olga).splitlines()] == [1, 2, 3, 4, 5]
+    assert downloaded(olga, wanted="csv").count(b"\r\n") == 6
+    with zipfile.ZipFile(io.BytesIO(downloaded(olga, wanted="pack", tool_id="charlie"))) as archive:
+        assert json.loads(archive.read("manifest.json"))["rows"] == 2
+
+
+def test_a_selection_of_period_and_call(state: Path) -> None:
+    olga = logged_in("auditors")
+    rows = downloaded(olga, since="2023-11-15 00:00", until="2023-11-15 02:00").splitlines()
+    assert [json.loads(row)["sequence"] for row in rows] == [2, 3]
+    (row,) = downloaded(olga, call_id=CALL % 4).splitlines()
+    assert json.loads(row)["sequence"] == 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"since": "yesterday"}, "Enter a valid date/time."),
+        ({"since": "2026-11-02", "until": "2026-11-01"}, "The end lies before the beginning."),
+        ({"call_id": "x"}, "Enter a valid UUID."),
+        ({"wanted": "exe"}, "Select a valid choice."),
+    ],
+)
+def test_a_form_that_is_wrong_says_so_and_keeps_what_was_typed(
+    state: Path,
+    wrong: dict[str, str],
+    says: str,
+) -> None:
+    answer = logged_in("auditors").post(PATH, {"wanted": "csv", "tool_id": "bob", **wrong})
+    page = answer.content.decode()
+    assert (answer.status_code, says in page, 'value="bob"' in page) == (422, True, True)
+
+
+@pytest.mark.parametrize("role", ["operators", "viewers"])
+def test_who_is_no_auditor_takes_nothing_away(state: Path, role: str) -> None:
+    browser = logged_in(role)
+    assert browser.get(PATH).status_code == 403
+    assert browser.post(PATH, {"wanted": "jsonl"}).status_code == 403
+
+
+def test_the_eleventh_export_in_a_minute_is_refused(state: Path) -> None:
+    olga = logged_in("auditors")
+    answers = [olga.post(PATH, {"wanted": "csv"}).status_code for _ in range(22)]
+    assert answers[:10] == [200] * 10
+    assert 429 in answers[10:], "a minute may end in between, two cannot"
+
+
+async def test_a_chunk_is_made_when_the_one_before_has_been_taken() -> None:
+    made: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        for n in range(3):
+            made.append(n)
+            yield b"x"
+
+    stream = off_the_loop(chunks())
+    await anext(stream)
+    assert made == [0]
+    assert [chunk async for chunk in stream] == [b"x", b"x"]
