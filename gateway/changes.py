@@ -17,8 +17,12 @@ from gateway import versions
 from gateway.attribution import attribution
 from gateway.models import ConfigChange
 
-STAFF = ("auth.user", "auth.group", "gateway.staffsecondfactor")
-"""Who may enter, and how. These are told, but make no version: calls do not depend on them."""
+BESIDES = (
+    *("auth.user", "auth.group", "gateway.staffsecondfactor"),
+    *("telemetry.retentionrule", "telemetry.legalhold"),
+)
+"""Who may enter, and how; what of the record is removed. These are told, but make no version: calls do not depend on
+them."""
 SECRETS = frozenset({"stored_credential", "digest", "password", "backup_digests"})
 """Fields told as "changed", as are all binary ones."""
 TOLD = "changed"
@@ -43,7 +47,7 @@ def untold() -> Iterator[None]:
 def watched(model: type[Model]) -> bool:
     """Not a migration's own copy of a model: the change log may not be there yet."""
     meta = model._meta
-    told = meta.app_label in versions.WATCHED_APPS or meta.label_lower in STAFF
+    told = meta.app_label in versions.WATCHED_APPS or meta.label_lower in BESIDES
     return told and model.__module__ != "__fake__" and not _untold.get()
 
 

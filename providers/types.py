@@ -15,7 +15,14 @@ CAPABILITIES: tuple[Capability, ...] = ("chat", "chatStream", "embed")
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
 
-class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked or answered: it prints nothing of itself, so that no log line or traceback can show it."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class Wire(Content, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of what a client may send: the one place where names are renamed and unknown fields refused."""
 
 
@@ -132,7 +139,7 @@ class ResponseFormat(Wire, frozen=True):
 ToolChoice = Literal["auto", "none", "required"] | NamedTool
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ChatRequest(Content, frozen=True, kw_only=True):
     """What is asked of a model, without saying which one."""
 
     messages: tuple[Message, ...]
@@ -146,7 +153,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     response_format: ResponseFormat | None = None
 
 
-class EmbedRequest(msgspec.Struct, frozen=True, kw_only=True):
+class EmbedRequest(Content, frozen=True, kw_only=True):
     inputs: tuple[str, ...]
     dimensions: int | None = None
 
@@ -181,7 +188,7 @@ class Delta(Wire, frozen=True, omit_defaults=True):
         return self.role is not None or self.content is not None or bool(self.tool_calls)
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(Content, frozen=True, kw_only=True):
     """One event of a provider's stream; any of its parts may be absent.
 
     `garbled`: the event was mostly control characters, so there was nothing in it to read.
@@ -195,7 +202,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     garbled: bool = False
 
 
-class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
+class ChatReply(Content, frozen=True, kw_only=True):
     content: str
     finish_reason: FinishReason
     tool_calls: tuple[ToolCall, ...] = ()
@@ -203,7 +210,7 @@ class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str | None = None
 
 
-class EmbedReply(msgspec.Struct, frozen=True, kw_only=True):
+class EmbedReply(Content, frozen=True, kw_only=True):
     """`vectors`: len(inputs) × dimensions, in the order of the inputs."""
 
     vectors: list[list[float]]

@@ -13,9 +13,10 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from gateway.management.commands.write_journal import Command as WriteJournal
+from gateway.models import ConfigChange
 from gateway.places import audit_folder, journal_folder
 from telemetry.journal import Journal
-from telemetry.models import AuditVerification, RequestLog, RetentionRule
+from telemetry.models import AuditVerification, LegalHold, RequestLog, RetentionRule
 from telemetry.types import CallRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -170,3 +171,16 @@ def test_a_signing_key_that_cannot_be_read_stops_the_writer_with_its_name(state:
     with pytest.raises(CommandError, match=r"signing\.key") as refused:
         call_command(WriteJournal())
     assert refused.value.returncode == 2
+
+
+def test_rules_and_holds_are_in_the_change_log(state: Path) -> None:
+    rule = RetentionRule.objects.create(days=30)
+    rule.days = 60
+    rule.save()
+    LegalHold.objects.create(reason="case 7")
+    told = ConfigChange.objects.filter(table__startswith="telemetry.").order_by("pk")
+    assert [(row.table, row.action, row.before.get("days"), row.after.get("days")) for row in told] == [
+        ("telemetry.retentionrule", "added", None, 30),
+        ("telemetry.retentionrule", "changed", 30, 60),
+        ("telemetry.legalhold", "added", None, None),
+    ]

@@ -12,6 +12,7 @@ from gateway.trail import Trail
 from providers.types import (
     ChatReply,
     ChatRequest,
+    Content,
     Delta,
     EmbedReply,
     EmbedRequest,
@@ -149,7 +150,7 @@ class WireUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     reported: bool = True
 
 
-class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class AnswerMessage(Content, frozen=True, kw_only=True, rename="camel"):
     role: str = "assistant"
     content: str
     tool_calls: tuple[ToolCall, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -169,7 +170,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     routing: Routing
 
 
-class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ChatAnswer(Content, frozen=True, kw_only=True, rename="camel"):
     request_id: str
     trace_id: str
     message: AnswerMessage
@@ -178,7 +179,7 @@ class ChatAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class EmbedAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class EmbedAnswer(Content, frozen=True, kw_only=True, rename="camel"):
     request_id: str
     trace_id: str
     vectors: list[list[float]]
@@ -187,19 +188,19 @@ class EmbedAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     retry_after_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class DeltaFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class DeltaFrame(Content, frozen=True, kw_only=True, rename="camel"):
     type: str = "delta"
     delta: Delta
     trace_id: str
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Completion(Content, frozen=True, kw_only=True, rename="camel"):
     message: AnswerMessage
     usage: WireUsage
     provider_info: ProviderInfo
 
 
-class CompletionFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class CompletionFrame(Content, frozen=True, kw_only=True, rename="camel"):
     type: str = "completion"
     payload: Completion
     trace_id: str

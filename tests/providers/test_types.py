@@ -10,8 +10,11 @@ import msgspec
 import pytest
 
 from providers.types import (
+    ChatReply,
     ChatRequest,
     Delta,
+    EmbedRequest,
+    Event,
     ImagePart,
     Message,
     Provider,
@@ -184,3 +187,25 @@ def test_a_secret_shows_neither_in_a_log_record_nor_in_a_traceback_with_locals()
         shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     # The module's own constant is not a local; what is left is what the frames hold.
     assert HIDDEN not in "".join(shown.format())
+
+
+def test_nothing_prints_what_was_asked_or_answered() -> None:
+    """Promise 4: no log line, no traceback, no assertion may show a prompt through a `repr`."""
+    secret = "PROMPT-7f3a"
+    message = Message(
+        role="user", content=(TextPart(text=secret), ImagePart(data="aGk=", media_type="image/png"))
+    )
+    call = ToolCall(id="c", name="f", arguments=secret)
+    delta = Delta(content=secret, tool_calls=(ToolCallDelta(index=0, arguments=secret),))
+    told = [
+        message,
+        call,
+        delta,
+        ChatRequest(messages=(message,), stop=(secret,)),
+        EmbedRequest(inputs=(secret,)),
+        Event(delta=delta),
+        ChatReply(content=secret, finish_reason="stop", tool_calls=(call,)),
+    ]
+    for value in told:
+        assert repr(value) == str(value) == f"{value}" == f"<{type(value).__name__}>"
+    assert secret not in repr(told)
