@@ -103,7 +103,7 @@ def test_olga_filters_by_address_time_and_kind_and_changes_nothing(olga: Browser
     assert shown(olga, past="1h") == ["10.0.0.1"]
     assert shown(olga, past="7d", q="10.0.0.1") == ["10.0.0.1", "10.0.0.1"]
     assert shown(olga, kind__exact="revoked") == ["10.0.0.2"]
-    assert "Nothing like that." in olga.get(PAGE, {"q": "10.0.0.9"}).content.decode()
+    assert "No failed authentication is like that." in olga.get(PAGE, {"q": "10.0.0.9"}).content.decode()
     page = olga.get(PAGE).content.decode()
     assert "token of a disabled client" in page
     assert BOB not in page
