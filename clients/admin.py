@@ -52,6 +52,14 @@ class ClientAdmin(admin.ModelAdmin):
                 "fields": (("max_requests", "interval_ms"), "max_concurrency"),
             },
         ),
+        (
+            "Content of its calls",
+            {
+                "description": "The record keeps digests of it in any case, and the content only when it is kept here. "
+                "Changing this concerns the calls that follow; what is kept already stays for its days.",
+                "fields": (("capture", "capture_days"),),
+            },
+        ),
         ("Restrictions", {"fields": ("allowed_networks", "allowed_providers", "allowed_models")}),
     )
 

@@ -13,12 +13,15 @@ from msgspec import Meta
 
 from clients.permissions import parse_networks
 from clients.tokens import HASH_SCHEME, Pepper, is_mistyped
+from clients.types import CAPTURE_DAYS, MOST_CAPTURE_DAYS
 
 Method = Literal["chat", "chatStream", "embed", "getHealth", "models"]
 ToolId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00]+\Z")]
 Notes = Annotated[str, Meta(max_length=10_000, pattern=r"\A[^\x00]*\Z")]
 Count = Annotated[int, Meta(ge=1, le=2_147_483_647)]
+Capture = Literal["off", "failures", "all"]
+Days = Annotated[int, Meta(ge=1, le=MOST_CAPTURE_DAYS)]
 Problem = tuple[str, str]
 _HASH = re.compile(rf"{HASH_SCHEME}:(?P<key_id>[0-9a-f]{{1,16}}):(?P<digest>[0-9a-f]{{64}})")
 
@@ -52,6 +55,8 @@ class ClientEntry(Entry, frozen=True, kw_only=True):
     allowed_models: tuple[Text, ...] | None = None
     rate_limit: RateLimitEntry | None = None
     max_concurrency: Count | None = None
+    capture: Capture = "off"
+    capture_days: Days = CAPTURE_DAYS
     notes: Notes | None = None
 
     def __repr__(self) -> str:

@@ -13,9 +13,11 @@ from clients.loader import entry_of
 from clients.models import METHOD_CHOICES, Client
 from clients.suggestions import provider_names
 from clients.texts import unless_untouched
+from clients.types import MOST_CAPTURE_DAYS
 
 SHOWN_NAMES = 30
 LISTS = {"allowed_networks", "allowed_providers", "allowed_models"}
+KEPT_WHEN_ABSENT = {"capture", "capture_days"}
 PLACES = {
     "/clients/0/toolId": "tool_id",
     "/clients/0/allowedMethods": "methods",
@@ -25,6 +27,8 @@ PLACES = {
     "/clients/0/rateLimit/maxRequests": "max_requests",
     "/clients/0/rateLimit/intervalMs": "interval_ms",
     "/clients/0/maxConcurrency": "max_concurrency",
+    "/clients/0/capture": "capture",
+    "/clients/0/captureDays": "capture_days",
     "/clients/0/notes": "notes",
 }
 """JSON pointer → the field that says it."""
@@ -93,6 +97,8 @@ class ClientForm(forms.ModelForm):
             "max_requests",
             "interval_ms",
             "max_concurrency",
+            "capture",
+            "capture_days",
             "allowed_networks",
             "allowed_providers",
             "allowed_models",
@@ -111,6 +117,8 @@ class ClientForm(forms.ModelForm):
         if self.instance.pk:
             rows = self.instance.permissions.all()
             self.initial.setdefault("methods", [row.method for row in rows])
+        for name in KEPT_WHEN_ABSENT & self.fields.keys():
+            self.fields[name].required = False
         # A person who may only look gets a form without fields.
         if "allowed_providers" in self.fields:
             self.fields["allowed_providers"].help_text = _providers_help()
@@ -121,6 +129,17 @@ class ClientForm(forms.ModelForm):
 
     def clean_notes(self) -> str | None:
         return unless_untouched(self.cleaned_data["notes"], self.instance.notes)
+
+    def clean_capture(self) -> str:
+        return self.cleaned_data["capture"] or self.instance.capture
+
+    def clean_capture_days(self) -> int:
+        days: int | None = self.cleaned_data["capture_days"]
+        if days is None:
+            return self.instance.capture_days
+        if not 1 <= days <= MOST_CAPTURE_DAYS:
+            raise forms.ValidationError(f"1 to {MOST_CAPTURE_DAYS} days.")
+        return days
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}

@@ -1,5 +1,6 @@
 """Between the client tables and everything else: load them frozen, store a file's entries, issue and revoke tokens."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ def _freeze(row: Client) -> FrozenClient:
         allowed_models=_names(row.allowed_models),
         rate_limit=limit,
         max_concurrency=row.max_concurrency,
+        capture=row.capture,
+        capture_days=row.capture_days,
     )
 
 
@@ -197,6 +200,7 @@ def _store_client(row: Client, entry: ClientEntry) -> None:
     row.max_requests = entry.rate_limit.max_requests if entry.rate_limit else None
     row.interval_ms = entry.rate_limit.interval_ms if entry.rate_limit else None
     row.max_concurrency = entry.max_concurrency
+    row.capture, row.capture_days = entry.capture, entry.capture_days
     row.save()
     for stale in row.permissions.exclude(method__in=entry.allowed_methods):
         stale.delete()
@@ -272,6 +276,9 @@ def entry_of(row: Client, methods: Iterable[str], tokens: Iterable[ClientToken])
         allowed_models=_as_tuple(row.allowed_models),
         rate_limit=limit,
         max_concurrency=row.max_concurrency,
+        # msgspec leaves out what is the default itself, not only equal to it.
+        capture=sys.intern(row.capture),
+        capture_days=row.capture_days,
         notes=row.notes,
     )
 

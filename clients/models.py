@@ -5,9 +5,11 @@ from django.db import models
 from django.db.models import Q
 
 from clients.permissions import parse_networks
-from clients.types import METHODS
+from clients.types import CAPTURE_DAYS, CAPTURES, METHODS, MOST_CAPTURE_DAYS
 
 METHOD_CHOICES = [(name, name) for name in METHODS]
+CAPTURE_WORDS = {"off": "not kept", "failures": "kept of calls that fail", "all": "kept of all calls"}
+CAPTURE_CHOICES = [(name, CAPTURE_WORDS[name]) for name in CAPTURES]
 
 
 def validate_networks(value: object) -> None:
@@ -43,6 +45,14 @@ class Client(models.Model):
     max_concurrency = models.PositiveIntegerField(
         "calls at once", null=True, blank=True, help_text="More are refused with 429. Empty: no limit."
     )
+    capture = models.CharField(
+        "content",
+        max_length=10,
+        choices=CAPTURE_CHOICES,
+        default="off",
+        help_text="What is asked and answered, encrypted. Whoever opens it gives a reason, which is recorded.",
+    )
+    capture_days = models.PositiveSmallIntegerField("days it is kept", default=CAPTURE_DAYS)
     position = models.PositiveIntegerField(default=0, editable=False)
     notes = models.TextField(null=True, blank=True)
 
@@ -58,6 +68,11 @@ class Client(models.Model):
             models.CheckConstraint(
                 condition=Q(max_concurrency__isnull=True) | Q(max_concurrency__gte=1),
                 name="client_max_concurrency_positive",
+            ),
+            models.CheckConstraint(condition=Q(capture__in=CAPTURES), name="client_capture_is_known"),
+            models.CheckConstraint(
+                condition=Q(capture_days__gte=1, capture_days__lte=MOST_CAPTURE_DAYS),
+                name="client_capture_days_in_range",
             ),
         ]
 

@@ -5,6 +5,9 @@ from ipaddress import IPv4Network, IPv6Network
 import msgspec
 
 METHODS: tuple[str, ...] = ("chat", "chatStream", "embed", "getHealth", "models")
+CAPTURES: tuple[str, ...] = ("off", "failures", "all")
+"""Of which of a client's calls the content is kept."""
+CAPTURE_DAYS, MOST_CAPTURE_DAYS = 30, 365
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,7 +18,7 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
-    """`allowed_*` None: any. `rate_limit` None: the default of the environment."""
+    """`allowed_*` None: any. `rate_limit` None: the default of the environment. `capture`: one of `CAPTURES`."""
 
     tool_id: str
     enabled: bool
@@ -25,6 +28,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     allowed_models: frozenset[str] | None = None
     rate_limit: RateLimit | None = None
     max_concurrency: int | None = None
+    capture: str = "off"
+    capture_days: int = CAPTURE_DAYS
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,8 @@ ABSENT: Mapping[str, str] = {
     "kind": "by its name",
     "apiKey": "the kind's own",
     "expiresAt": "never",
+    "capture": "off",
+    "captureDays": "30",
 }
 """What a field means that is left out; of others it is "not set"."""
 Document = Mapping[str, Any]

@@ -42,6 +42,7 @@ class Setting(NamedTuple):
     section: str
     choices: tuple[str, ...] = ()
     minimum: int = 0
+    maximum: int | None = None
     example: str | None = None
 
 
@@ -98,6 +99,8 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_AUDIT_SYNC", "choice", "interval", "When the journal reaches the disk, so that it survives a power cut: `always` before a call goes on, `interval` every 20 ms, `off` when the system likes. The death of the process loses nothing in any of them.", {"choices": ("always", "interval", "off")}),
         ("LLM_CALLER_AUDIT_KEY_PATH", "str", "", "File of the key that signs the record; made at first start. Unset: `audit/signing.key` in the state folder."),
         ("LLM_CALLER_AUDIT_CHECKPOINTS_PATH", "str", "", "File to which every checkpoint is appended, best on another disk or an append-only mount. Unset: `audit/checkpoints.jsonl` in the state folder."),
+        ("LLM_CALLER_CAPTURE_MAX_BYTES", "int", 262_144, "Most of a call's content that is kept of clients whose setting says so, request and answer together, up to 524288; the rest is cut, and told to be.", {"minimum": 1024, "maximum": 524_288}),
+        ("LLM_CALLER_FAILED_AUTH_DAYS", "int", 90, "Days that failed authentication is kept: the counts by address, minute and kind.", {"minimum": 1}),
     ),
     *_in(
         "Traces",
@@ -115,7 +118,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Secrets (made at first start when missing; each can be given as NAME_FILE instead)",
         ("DJANGO_SECRET_KEY", "secret", "", "Signs sessions and forms of the admin."),
         ("LLM_CALLER_TOKEN_PEPPERS", "secret", "", "Keys for the digests of client tokens, comma-separated, newest first. Tokens stored under a key that is gone stop working."),
-        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials and second factors kept in the database, comma-separated, newest first."),
+        ("LLM_CALLER_ENCRYPTION_KEYS", "secret", "", "Keys for provider credentials, second factors and the content of calls kept in the database, and for the digests of requests and answers in the record, comma-separated, newest first."),
     ),
     *_in(
         "Provider credentials (read by the providers that name them)",
@@ -178,7 +181,7 @@ class Environment:
 def _convert(setting: Setting, value: Any) -> Any:
     if setting.kind == "int":
         number = int(value)
-        if number < setting.minimum:
+        if number < setting.minimum or (setting.maximum is not None and number > setting.maximum):
             raise ValueError
         return number
     if setting.kind == "bool":
@@ -196,6 +199,8 @@ def _convert(setting: Setting, value: Any) -> Any:
 
 def _expected(setting: Setting) -> str:
     if setting.kind == "int":
+        if setting.maximum is not None:
+            return f"a whole number from {setting.minimum} to {setting.maximum}"
         return f"a whole number of at least {setting.minimum}"
     if setting.kind == "choice":
         return "one of " + ", ".join(setting.choices)

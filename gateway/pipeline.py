@@ -46,6 +46,7 @@ async def chat(trail: Trail, wanted: Wanted, request: ChatRequest) -> ChatReply:
     target, reply = await trail.gateway.providers.chat(planned, request, trail.run)
     trail.answered(planned, target)
     trail.usage, trail.provider_trace_id = reply.usage, reply.trace_id
+    trail.note_answer(reply.content, reply.tool_calls)
     return reply
 
 
@@ -112,6 +113,7 @@ def choose(trail: Trail, wanted: Wanted, request: ChatRequest | EmbedRequest, ca
     assert trail.caller is not None, "permit comes before choose"
     client = trail.caller.client
     trail.stage = "routing"
+    trail.note_asked(request)
     ask = Ask(
         capability=capability,
         request=request,

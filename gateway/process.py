@@ -21,7 +21,7 @@ from providers.attempt import Caller
 from providers.loader import remember_discovered
 from providers.transport import open_transport
 from telemetry.durability import Durability
-from telemetry.journal import Journal
+from telemetry.journal import Journal, JournalError
 from telemetry.logs import log
 from telemetry.metrics import METRICS
 from telemetry.otlp import Exporter
@@ -83,10 +83,20 @@ class Process:
         loop = asyncio.get_running_loop()
         while True:
             self._writer.supervise()
+            self._tell_failures()
             if self._gateway is not None and self._gateway.observations.complete:
                 monitor.publish()
             await loop.run_in_executor(None, _written, scrape.publish)
             await asyncio.sleep(1)
+
+    def _tell_failures(self) -> None:
+        """Off the request path, to the journal. What it does not take now is told the next time."""
+        if self._gateway is None:
+            return
+        try:
+            self._gateway.failed_authentication.flush(self._gateway.journal.failed_authentication)
+        except JournalError:
+            self._gateway.metrics.count("journal_failures")
 
     async def stop(self) -> None:
         """After the drain: background work, connections to providers, the journal and its writer."""
@@ -99,6 +109,7 @@ class Process:
             await loop.run_in_executor(None, self._watcher.stop)
         if self._gateway is not None:
             await self._gateway.providers.transport.close()
+            self._tell_failures()
             self._gateway.journal.close()
             if self._gateway.spans is not None:
                 await loop.run_in_executor(None, self._gateway.spans.stop)

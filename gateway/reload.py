@@ -21,6 +21,7 @@ from gateway.versions import newest
 from providers.loader import load_catalog
 from providers.secrets import KeyRing
 from providers.types import Timeouts
+from telemetry.digests import DigestKey
 from telemetry.logs import describe, log
 
 POLL_S = 0.4
@@ -43,6 +44,9 @@ def build_policy() -> Policy:
         allowed_networks=_networks("LLM_CALLER_ALLOWED_NETWORKS", networks),
         trusted_proxies=_networks("LLM_CALLER_TRUSTED_PROXIES", env["LLM_CALLER_TRUSTED_PROXIES"]),
         loopback_only=",".join(networks) == LOOPBACK_NETWORKS,
+        digest_key=DigestKey(settings.ENCRYPTION_KEYS[0]),
+        capture_keys=KeyRing(settings.ENCRYPTION_KEYS),
+        capture_max_bytes=env["LLM_CALLER_CAPTURE_MAX_BYTES"],
     )
 
 

@@ -23,6 +23,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "providers.*",
         "clients.*",
         "telemetry.view_*",
+        "telemetry.find_text",
         "gateway.view_*",
         # Stands for applying a configuration and rolling one back; nobody adds a version by hand.
         "gateway.add_configversion",
@@ -30,6 +31,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "auditors": (
         "telemetry.view_*",
         "telemetry.export_requestlog",
+        "telemetry.find_text",
+        "telemetry.open_content",
         "gateway.view_configversion",
         "gateway.view_configchange",
     ),

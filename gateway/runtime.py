@@ -15,6 +15,9 @@ from clients.types import RateLimit
 from providers.attempt import Caller as ProviderCaller
 from providers.catalog import Catalog, Observation
 from providers.decision import Choices
+from providers.secrets import KeyRing
+from telemetry.digests import DigestKey
+from telemetry.failures import FailureTally
 from telemetry.health import Component
 from telemetry.journal import Journal
 from telemetry.logs import JsonLog
@@ -37,6 +40,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     allowed_networks: tuple[Network, ...]
     trusted_proxies: tuple[Network, ...]
     loopback_only: bool
+    digest_key: DigestKey
+    capture_keys: KeyRing
+    capture_max_bytes: int
     keepalive_ms: int = 15_000
 
 
@@ -88,6 +94,7 @@ class Gateway:
         self.concurrency = Concurrency()
         self.choices = Choices()
         self.failures = FailureGuard()
+        self.failed_authentication = FailureTally()
         self.spans: Spans | None = None
         self.running: set[asyncio.Task[object]] = set()
         self.draining = False

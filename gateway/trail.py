@@ -8,7 +8,8 @@ import msgspec
 
 from clients.limits import Reservation
 from clients.types import Caller, RateLimit
-from gateway import traceparent
+from gateway import capture, traceparent
+from gateway.asked import Asked, Digests, digests_of
 from gateway.decided import ConcurrencyState, Decided, rate_state, routing_of
 from gateway.errors import Problem, problem_for
 from gateway.runtime import Gateway, new_call_id
@@ -17,7 +18,8 @@ from providers.attempt import Run
 from providers.decision import Choice
 from providers.routing import Plan
 from providers.trace import Trace
-from providers.types import UNREPORTED, FinishReason, Target, Usage
+from providers.types import UNREPORTED, FinishReason, Target, ToolCall, Usage
+from telemetry.captured import SealedContent
 from telemetry.journal import JournalError
 from telemetry.logs import describe
 from telemetry.spans import EndedCall
@@ -35,14 +37,22 @@ COMPLETED = {
     "embed": "embed request completed",
 }
 QUIET = frozenset({"models", "getHealth"})
+STREAMED = 200
+"""The status of a stream once its head is out, however it ends."""
 RATE = "rate"
 CLIENT_ERRORS = frozenset({"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "CLIENT_CLOSED"})
 
 
 class Trail:
-    """Made at accept. `started`: monotonic seconds; `started_at`: epoch seconds; `peer`: the caller's address."""
+    """Made at accept. `started`: monotonic seconds; `started_at`: epoch seconds; `peer`: the caller's address.
+
+    `answer`, `answer_calls`: the text and tool calls that the client was sent, as far as they were sent.
+    """
 
     __slots__ = (
+        "answer",
+        "answer_calls",
+        "asked",
         "bytes_in",
         "call_id",
         "caller",
@@ -50,6 +60,7 @@ class Trail:
         "claimed_tool",
         "closed",
         "concurrency",
+        "digests",
         "entered",
         "finish_reason",
         "first_event_ms",
@@ -105,6 +116,10 @@ class Trail:
         self.first_event_ms: int | None = None
         self.sanitised: dict[str, int] = {}
         self.bytes_in = 0
+        self.asked: Asked | None = None
+        self.digests = Digests()
+        self.answer = ""
+        self.answer_calls: tuple[ToolCall, ...] = ()
         self.closed = False
         self.outcome = ""
         self.status = 0
@@ -124,6 +139,12 @@ class Trail:
 
     def elapsed_ms(self) -> float:
         return (time.monotonic() - self.started) * 1000
+
+    def note_asked(self, asked: Asked) -> None:
+        self.asked, self.digests = asked, digests_of(asked, self.runtime.policy.digest_key)
+
+    def note_answer(self, text: str = "", calls: tuple[ToolCall, ...] = ()) -> None:
+        self.answer, self.answer_calls = text, calls
 
     def answered(self, plan: Plan, target: Target) -> None:
         self.target = target
@@ -171,6 +192,8 @@ class Trail:
             config_version=self.runtime.version,
             claimed_tool=self.claimed_tool,
             bytes_in=self.bytes_in,
+            request_digest=self.digests.request,
+            prompt_digest=self.digests.prompt,
         )
 
     async def record_intent(self) -> None:
@@ -205,23 +228,39 @@ class Trail:
             self.gateway.metrics.count(f"refused_{self.outcome.lower()}")
             return
         try:
-            self.gateway.journal.outcome(
-                self._record(self.outcome, status, problem, round(duration), bytes_out)
-            )
+            self._journal(outcome, round(duration), bytes_out)
         except JournalError as error:
             self.gateway.metrics.count("journal_failures")
             # Whoever asks how things are is told, above all when they are bad.
             if self.method != "getHealth":
-                self._tell_unrecorded(outcome, error, duration)
+                self._unrecorded(outcome, error)
+                self._tell(duration)
                 raise
         self._tell(duration)
 
-    def _tell_unrecorded(self, outcome: str, error: JournalError, duration: float) -> None:
+    def _journal(self, outcome: str, duration_ms: int, bytes_out: int) -> None:
+        """Content that was to be kept comes first. Where there is no room for it, the call has failed, and that is
+        what its outcome says. Raises `JournalError`."""
+        failure: JournalError | None = None
+        try:
+            self._keep_content(self.outcome)
+        except JournalError as error:
+            failure, sent = error, self.status
+            self._unrecorded(outcome, error)
+            if self.method != "chatStream":
+                self.note_answer()  # nothing of one is sent
+            elif sent == STREAMED:
+                self.status = sent
+        record = self._record(self.outcome, self.status, self.refusal, duration_ms, bytes_out)
+        self.gateway.journal.outcome(record)
+        if failure is not None:
+            raise failure
+
+    def _unrecorded(self, outcome: str, error: JournalError) -> None:
         """Its client is not given what cannot be recorded, so it did not go well; unless the client has left."""
         if not outcome:
             self.refusal = problem_for(error)
             self.outcome, self.status = self.refusal.code, self.refusal.status
-        self._tell(duration)
 
     def _tell(self, duration: float) -> None:
         """To the metrics and the log."""
@@ -271,6 +310,25 @@ class Trail:
         if journal.waits and self.caller is not None and self.method != "getHealth":
             await journal.durable()
 
+    def _keep_content(self, outcome: str) -> None:
+        """Sealed before it reaches the journal; only of clients whose setting says so. Raises `JournalError`."""
+        assert self.caller is not None, "only identified calls are recorded"
+        client, policy = self.caller.client, self.runtime.policy
+        if self.asked is None or not capture.is_wanted(client, outcome):
+            return
+        content = capture.content_of(self.asked, self.answer, self.answer_calls, policy.capture_max_bytes)
+        now = time.time()
+        self.gateway.journal.content(
+            SealedContent(
+                call_id=self.call_id,
+                tool_id=client.tool_id,
+                key_id=policy.capture_keys.newest_id,
+                sealed=capture.seal(content, self.call_id, policy.capture_keys),
+                stored_at=now,
+                expires_at=now + client.capture_days * capture.DAY_S,
+            )
+        )
+
     def _record(
         self, outcome: str, status: int, problem: Problem | None, duration_ms: int, bytes_out: int
     ) -> CallRecord:
@@ -303,6 +361,9 @@ class Trail:
             sanitised=self.sanitised,
             config_version=self.runtime.version,
             decision=msgspec.Raw(_encode(self.decided(outcome))),
+            request_digest=self.digests.request,
+            prompt_digest=self.digests.prompt,
+            answer_digest=self.runtime.policy.digest_key.of_text(self.answer),
         )
 
     def decided(self, outcome: str) -> Decided:

@@ -36,20 +36,35 @@ class KeyRing:
         self._newest = _key_id(keys[0])
 
     def seal(self, text: str, *, bound_to: str) -> bytes:
+        return self.seal_bytes(text.encode(), bound_to=bound_to)
+
+    def seal_bytes(self, data: bytes, *, bound_to: str) -> bytes:
         nonce = secrets.token_bytes(_NONCE)
-        sealed = self._keys[self._newest].encrypt(nonce, text.encode(), bound_to.encode())
+        sealed = self._keys[self._newest].encrypt(nonce, data, bound_to.encode())
         return _VERSION + self._newest + nonce + sealed
 
     def open(self, sealed: bytes, *, bound_to: str) -> Secret:
+        """Raises `SealError`."""
+        try:
+            return Secret(self.open_bytes(sealed, bound_to=bound_to).decode())
+        except UnicodeDecodeError:
+            raise SealError("The credential is damaged") from None
+
+    def open_bytes(self, sealed: bytes, *, bound_to: str) -> bytes:
         """Raises `SealError`."""
         key = self._keys.get(sealed[1 : 1 + _KEY_ID])
         if sealed[:1] != _VERSION or key is None:
             raise SealError("No encryption key opens this credential")
         nonce, body = sealed[1 + _KEY_ID : 1 + _KEY_ID + _NONCE], sealed[1 + _KEY_ID + _NONCE :]
         try:
-            return Secret(key.decrypt(nonce, body, bound_to.encode()).decode())
+            return key.decrypt(nonce, body, bound_to.encode())
         except (InvalidTag, ValueError):  # ValueError: cut off before the end of its nonce
             raise SealError("The credential belongs to another row or is damaged") from None
+
+    @property
+    def newest_id(self) -> str:
+        """The id of the key that new values are sealed under, in hex."""
+        return self._newest.hex()
 
     def is_newest(self, sealed: bytes) -> bool:
         """Whether it was sealed under the newest key; says nothing of whether it opens."""

@@ -6,4 +6,4 @@ class TelemetryConfig(AppConfig):
     verbose_name = "Record"
 
     def ready(self) -> None:
-        from telemetry import audit_admin  # noqa: F401 - registers its tables, as `admin.py` does
+        from telemetry import audit_admin, beside_admin  # noqa: F401 - register their tables, as `admin.py` does

@@ -3,7 +3,7 @@
 One process owns a sequence of segment files `OWNER-NNNNNN.spool`, held alive by a lock on `OWNER.lock`;
 the kernel gives the lock back when the process dies, however it dies. A line is
 
-    CRC-32 (8 hex) SPACE kind (I intent | O outcome) SPACE JSON LF
+    CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication | C sealed content) SPACE JSON LF
 
 A line that was not written whole fails its checksum and is passed over, never guessed at. What `intent` and
 `outcome` have returned from is in the kernel's hands and survives the death of the process; `durability.py` says
@@ -14,12 +14,14 @@ import fcntl
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from telemetry.captured import SealedContent
 from telemetry.durability import Durability
+from telemetry.failures import FailureCounts
 from telemetry.types import CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -27,8 +29,13 @@ BALLAST_BYTES = 128 * 1024
 """Kept free for the outcomes of calls that are under way when the disk fills up."""
 _CHECK_EVERY_S = 1.0
 _encode = msgspec.json.Encoder().encode
-_decode_intent = msgspec.json.Decoder(Intent).decode
-_decode_outcome = msgspec.json.Decoder(CallRecord).decode
+Entry = Intent | CallRecord | FailureCounts | SealedContent
+_DECODERS: dict[bytes, Callable[[bytes], Entry]] = {
+    b"I": msgspec.json.Decoder(Intent).decode,
+    b"O": msgspec.json.Decoder(CallRecord).decode,
+    b"F": msgspec.json.Decoder(FailureCounts).decode,
+    b"C": msgspec.json.Decoder(SealedContent).decode,
+}
 
 
 class JournalError(Exception):
@@ -60,9 +67,7 @@ class Journal:
 
     def intent(self, intent: Intent) -> None:
         """Raises `JournalError` when it could not be written; then no provider may be called."""
-        if not self._has_ballast:
-            self._take_ballast()
-        self._append(b"I", _encode(intent))
+        self._append_with_room(b"I", _encode(intent))
 
     def outcome(self, record: CallRecord) -> None:
         """Raises `JournalError` when it could not be written; then no answer may be completed.
@@ -90,6 +95,14 @@ class Journal:
                 f"The journal cannot be brought to the disk: {error.strerror or error}"
             ) from None
 
+    def failed_authentication(self, counts: FailureCounts) -> None:
+        """Raises `JournalError` when it could not be written."""
+        self._append_with_room(b"F", _encode(counts))
+
+    def content(self, content: SealedContent) -> None:
+        """Raises `JournalError` when it could not be written; then its call has failed."""
+        self._append_with_room(b"C", _encode(content))
+
     def close(self) -> None:
         if self._durability is not None:
             if self._fd >= 0:
@@ -101,6 +114,12 @@ class Journal:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._lock_fd = -1
+
+    def _append_with_room(self, kind: bytes, body: bytes) -> None:
+        """Not in the room that the ballast made: that is for outcomes, which are small and come last."""
+        if not self._has_ballast:
+            self._take_ballast()
+        self._append(kind, body)
 
     def _append(self, kind: bytes, body: bytes) -> None:
         text = kind + b" " + body
@@ -210,13 +229,16 @@ def is_alive(lock: Path) -> bool:
     return False
 
 
-def parse(data: bytes) -> Iterator[Intent | CallRecord]:
+def parse(data: bytes) -> Iterator[Entry]:
     """The whole, undamaged entries of a piece of a segment, in order."""
     for line in data.split(b"\n"):
         checksum, _, text = line.partition(b" ")
         if len(checksum) != 8 or checksum != b"%08x" % zlib.crc32(text):
             continue
+        decode = _DECODERS.get(text[:1])
+        if decode is None:
+            continue
         try:
-            yield (_decode_intent if text[:1] == b"I" else _decode_outcome)(text[2:])
+            yield decode(text[2:])
         except msgspec.DecodeError:
             continue

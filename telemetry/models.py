@@ -1,11 +1,14 @@
 """The record: one row per authenticated call (contract §7). Written by `writer.py`, changed by nobody."""
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
+
+from telemetry.failures import KINDS
 
 FILTERED = (
     *("tool_id", "token_id", "provider", "model", "method", "outcome", "request_id", "trace_id"),
@@ -42,24 +45,44 @@ class RequestLog(models.Model):
     sanitised = models.JSONField(default=dict)
     config_version = models.PositiveIntegerField(default=0)
     decision = models.JSONField(default=dict)
+    request_digest = models.CharField(max_length=100, blank=True)
+    prompt_digest = models.CharField(max_length=100, blank=True)
+    answer_digest = models.CharField(max_length=100, blank=True)
     chain = models.CharField(max_length=32, blank=True, editable=False)
     sequence = models.PositiveBigIntegerField(null=True, editable=False)
     hash = models.CharField(max_length=64, blank=True, editable=False)
 
     class Meta:
         ordering = ("-pk",)
-        permissions = [("export_requestlog", "Can export the record of calls")]
+        permissions = [
+            ("export_requestlog", "Can export the record of calls"),
+            ("find_text", "Can ask whether a text was sent"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=("chain", "sequence"), name="record_once_per_place_in_chain")
         ]
         verbose_name = "call"
         verbose_name_plural = "record of calls"
         indexes = [
-            models.Index(fields=(column, "started_at"), name=f"record_{column}_at") for column in FILTERED
+            *(models.Index(fields=(column, "started_at"), name=f"record_{column}_at") for column in FILTERED),
+            models.Index(fields=("request_digest", "-id"), name="record_by_request_digest"),
+            models.Index(fields=("prompt_digest", "-id"), name="record_by_prompt_digest"),
+            models.Index(fields=("answer_digest", "-id"), name="record_by_answer_digest"),
         ]
 
     def __str__(self) -> str:
         return str(self.call_id)
+
+    @property
+    def digested(self) -> list[str]:
+        """Of what there are digests."""
+        return [name for name in ("request", "prompt", "answer") if getattr(self, f"{name}_digest")]
+
+    @property
+    def captured(self) -> "CapturedContent | None":
+        """What of it is kept, without the content."""
+        kept = CapturedContent.objects.defer("ciphertext")
+        return kept.filter(call_id=self.call_id, expires_at__gt=timezone.now()).first()
 
 
 class Signed(models.Model):
@@ -249,3 +272,92 @@ class SavedFilter(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class FailedAuthentication(models.Model):
+    """Calls of one minute that one address made without a good token. Kept by the writer; never a token."""
+
+    started_at = models.DateTimeField("minute")
+    address = models.CharField(max_length=64)
+    kind = models.CharField(max_length=20, choices=list(KINDS.items()))
+    route = models.CharField(max_length=100)
+    count = models.PositiveIntegerField("calls", default=0)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    counted_by = models.JSONField(
+        default=dict, help_text="How many of them each process counted: what is told twice counts once."
+    )
+
+    class Meta:
+        ordering = ("-started_at", "-pk")
+        verbose_name = "failed authentication"
+        verbose_name_plural = "failed authentication"
+        constraints = [
+            models.UniqueConstraint(
+                fields=("started_at", "address", "kind"), name="failure_once_per_minute_address_kind"
+            )
+        ]
+        indexes = [models.Index(fields=("address", "-started_at"), name="failure_by_address")]
+
+    def __str__(self) -> str:
+        return f"{self.address}, {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class CapturedContent(models.Model):
+    """What was asked and answered in one call, sealed. Only where the client's setting says so, and for its days."""
+
+    call_id = models.UUIDField(unique=True)
+    tool_id = models.CharField("client", max_length=200)
+    key_id = models.CharField("encryption key", max_length=16)
+    ciphertext = models.BinaryField(editable=False)
+    size = models.PositiveIntegerField("bytes")
+    stored_at = models.DateTimeField("call ended at")
+    expires_at = models.DateTimeField("kept until", db_index=True)
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "kept content"
+        verbose_name_plural = "kept content"
+        default_permissions = ("view",)
+        permissions = [("open_content", "Can open kept content, giving a reason")]
+
+    def __str__(self) -> str:
+        return str(self.call_id)
+
+
+class AppendOnly(models.QuerySet):
+    """Rows are added. What was added, stays."""
+
+    def update(self, **columns: Any) -> NoReturn:
+        raise TypeError("These rows are never changed")
+
+    def delete(self) -> NoReturn:
+        raise TypeError("These rows are never deleted")
+
+
+class ContentAccess(models.Model):
+    """Who opened the content of a call, when and why. Written before it is shown; outlives what it tells of."""
+
+    created_at = models.DateTimeField("when", auto_now_add=True, db_index=True)
+    who = models.CharField(max_length=150)
+    call_id = models.UUIDField(db_index=True)
+    reason = models.CharField(max_length=500)
+
+    objects = AppendOnly.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        verbose_name = "opening of content"
+        verbose_name_plural = "opened content"
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.who}, {self.created_at:%Y-%m-%d %H:%M}"
+
+    def save(self, *args: Any, **more: Any) -> None:
+        if self.pk is not None:
+            raise TypeError("These rows are never changed")
+        super().save(*args, **more)
+
+    def delete(self, *args: Any, **more: Any) -> NoReturn:
+        raise TypeError("These rows are never deleted")

@@ -13,15 +13,18 @@ from typing import NamedTuple
 import msgspec
 
 from telemetry.audit.chain import Chain
-from telemetry.journal import parse
+from telemetry.captured import SealedContent
+from telemetry.failures import FailureCounts
+from telemetry.journal import Entry, parse
 from telemetry.metrics import replace_file
 from telemetry.types import Intent
-from telemetry.writer import SET_ASIDE, OnRows, Writer
+from telemetry.writer import BATCH_BYTES, SET_ASIDE, Hourly, OnRows, Writer
 
 PROGRESS_FILE = "progress.json"
 REPORT_EVERY_S = 0.5
-LOOKED_AT = 256 * 1024
-"""Bytes behind the writer's place in which a whole line is looked for; lines are a few hundred long."""
+LOOKED_AT = BATCH_BYTES
+"""Bytes behind the writer's place in which a whole line is looked for: most are a few hundred long, sealed content is
+the longest."""
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -35,8 +38,10 @@ class ReportingWriter(Writer):
     """Says after each round that stored something, and else twice a second, how far it is. That it cannot say so is no
     reason to stop: the age of what it said last tells."""
 
-    def __init__(self, folder: Path, on_rows: OnRows, chain: Chain) -> None:
-        super().__init__(folder, self._heard, chain)
+    def __init__(
+        self, folder: Path, on_rows: OnRows, chain: Chain, hourly: Hourly = lambda now: None
+    ) -> None:
+        super().__init__(folder, self._heard, chain, hourly)
         self._place, self._told = folder / PROGRESS_FILE, on_rows
         self._reported = 0.0
 
@@ -119,6 +124,14 @@ def _written(path: Path, offset: int) -> float | None:
         file.seek(offset)
         data = file.read(LOOKED_AT)
     entry = next(parse(data[: data.rfind(b"\n") + 1]), None)
-    if entry is None or isinstance(entry, Intent):
-        return entry and entry.started_at
+    return None if entry is None else _moment(entry)
+
+
+def _moment(entry: Entry) -> float | None:
+    if isinstance(entry, Intent):
+        return entry.started_at
+    if isinstance(entry, SealedContent):
+        return entry.stored_at
+    if isinstance(entry, FailureCounts):
+        return max((count.last_at for count in entry.counts), default=None)
     return entry.started_at + entry.duration_ms / 1000

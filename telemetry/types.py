@@ -16,6 +16,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     config_version: int
     claimed_tool: str = ""
     bytes_in: int = 0
+    request_digest: str = ""
+    prompt_digest: str = ""
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,6 +25,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `attempts`: provider calls in order, each as `providers.attempt.Attempt` encodes itself.
     `decision`: why the call went where it went, as `providers.routing.Decision` encodes itself.
+    `*_digest`: as `telemetry.digests` writes them, of the request, its prompt and the answer's text; "" of none.
     `outcome`: `ok`, an error code of the contract, `CLIENT_CLOSED`, `DRAINED` or `UNKNOWN`.
     """
 
@@ -51,6 +54,9 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bytes_out: int = 0
     sanitised: dict[str, int] = {}
     decision: msgspec.Raw = msgspec.Raw(b"{}")
+    request_digest: str = ""
+    prompt_digest: str = ""
+    answer_digest: str = ""
 
 
 def unknown_outcome(intent: Intent) -> CallRecord:

@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
-from telemetry import rollups, uses
+from telemetry import beside, rollups, uses
 from telemetry.audit.canonical import settled
 from telemetry.audit.chain import Chain
 from telemetry.audit.pruning import prune
-from telemetry.journal import is_alive, parse
+from telemetry.journal import Entry, is_alive, parse
 from telemetry.models import RequestLog
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
@@ -36,6 +36,7 @@ UNFIT = (OverflowError, ValueError, TypeError, DataError, IntegrityError)
 PRUNE_EVERY = timedelta(hours=1)
 PRUNED_AT_ONCE = 2000
 OnRows = Callable[[Mapping[str, datetime]], None]
+Hourly = Callable[[datetime], None]
 
 
 class Segment:
@@ -54,7 +55,7 @@ class Segment:
             self.offset = reached
             self.note(entries, (self,))
 
-    def note(self, entries: Iterable[Intent | CallRecord], siblings: Iterable["Segment"]) -> None:
+    def note(self, entries: Iterable[Entry], siblings: Iterable["Segment"]) -> None:
         """Intents are open until their outcome comes, which may be in a later segment of the same process."""
         for entry in entries:
             if isinstance(entry, Intent):
@@ -64,7 +65,7 @@ class Segment:
                 for sibling in siblings:
                     sibling.open.pop(entry.call_id, None)
 
-    def read(self, most: int = BATCH_BYTES) -> tuple[list[Intent | CallRecord], int]:
+    def read(self, most: int = BATCH_BYTES) -> tuple[list[Entry], int]:
         """The next whole lines and the offset behind them; the offset is moved once they are stored."""
         wanted = min(most, BATCH_BYTES)
         with self.path.open("rb") as file:
@@ -77,10 +78,13 @@ class Segment:
 
 
 class Writer:
-    """`on_rows` is told, inside the same transaction, of each batch: token id → last use."""
+    """`on_rows` is told, inside the same transaction, of each batch: token id → last use. `hourly` removes what is
+    past its time."""
 
-    def __init__(self, folder: Path, on_rows: OnRows, chain: Chain) -> None:
-        self._folder, self._on_rows, self._chain = folder, on_rows, chain
+    def __init__(
+        self, folder: Path, on_rows: OnRows, chain: Chain, hourly: Hourly = lambda now: None
+    ) -> None:
+        self._folder, self._on_rows, self._chain, self._hourly = folder, on_rows, chain, hourly
         self._segments: dict[str, Segment] = {}
         self._reached = folder / OFFSETS
         self._kept: dict[str, int] | None = None
@@ -96,6 +100,7 @@ class Writer:
             self._begun = True
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             rollups.prune(now)
+            self._hourly(now)
             uses.prune(now)
             # A part at a time: storing what comes in goes on in between.
             if prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
@@ -153,6 +158,7 @@ class Writer:
             entries, offset = segment.read()
             if offset == segment.offset:
                 return stored
+            beside.store(entries, self._set_aside)
             stored += self._store([entry for entry in entries if isinstance(entry, CallRecord)])
             segment.offset = offset
             segment.note(entries, siblings)
@@ -255,6 +261,9 @@ def _row(record: CallRecord) -> RequestLog:
         sanitised=record.sanitised,
         config_version=record.config_version,
         decision=settled(msgspec.json.decode(record.decision)),
+        request_digest=record.request_digest,
+        prompt_digest=record.prompt_digest,
+        answer_digest=record.answer_digest,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import hostile
 from django.urls import URLResolver, get_resolver
 
 from gateway.guides import GUIDES
@@ -60,5 +61,7 @@ def _values(route: Route, match: re.Match[str], rows: dict[str, list[int]], plan
         return pages.get(route.pattern, list(FILES))
     if name == "url":
         return ["<xss>no such page"]
+    if name == "call_id":
+        return [str(hostile.call_id(0))]
     keys = rows.get(route.table, [1])
     return [str(key) for key in keys]

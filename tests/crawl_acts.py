@@ -8,7 +8,7 @@ import json
 from functools import partial
 
 from crawling import Act, Crawl
-from hostile import PAYLOADS
+from hostile import PAYLOADS, call_id
 from playwright.async_api import Page
 
 FIELDS = (
@@ -163,6 +163,13 @@ def _of_the_console() -> dict[str, Act]:
     found: dict[str, Act] = {
         "a refused plan": refused_plan,
         "an applied plan": applied_plan,
+        "open kept content": partial(type_in, f"/admin/telemetry/content/{call_id(0)}/", "#content [type=submit]"),
+        "open kept content that is markup alone": partial(
+            type_in, f"/admin/telemetry/content/{call_id(5)}/", "#content [type=submit]"
+        ),
+        "ask whether a text was sent": partial(
+            type_in, "/admin/telemetry/requestlog/sent-text/", "#content [type=submit]"
+        ),
         "begin a second factor": partial(press, "/admin/second-factor/account/", "[name=action][value=begin]"),
         "a wrong code": partial(type_in, "/admin/second-factor/account/", "[name=action][value=confirm]"),
         "a wrong old password": partial(type_in, "/admin/password_change/", "#content [type=submit]"),

@@ -35,6 +35,7 @@ NOT_TRIED = {
 }
 """Tables and columns without a payload, and why."""
 REFUSED = {
+    "clients.Client.capture": "off, failures and all",
     "clients.ClientToken.digest": "64 hexadecimal digits",
     "clients.MethodPermission.method": "the known methods",
     "providers.ProviderCapability.capability": "the known capabilities",
@@ -86,6 +87,8 @@ def shapes() -> dict[str, Any]:
         "telemetry.RequestLog.decision": Decided,
         "telemetry.RequestLog.sanitised": dict[str, int],
         "telemetry.CallRollup.outcomes": dict[str, int],
+        "telemetry.CallRollup.refused": dict[str, int],
+        "telemetry.FailedAuthentication.counted_by": dict[str, int],
         "telemetry.CallRollup.latency": list[int],
         "telemetry.CallRollup.first_event": list[int],
         "gateway.ConfigChange.before": dict[str, str],
@@ -138,7 +141,7 @@ class Filler:
     def _plain(self, field: Any, n: int) -> Any:
         from django.utils import timezone
 
-        named = PLAIN.get(field.name)
+        named = PLAIN.get(f"{field.model._meta.label}.{field.name}") or PLAIN.get(field.name)
         if named is not None:
             return named(n)
         if field.choices:
@@ -155,6 +158,11 @@ class Filler:
         return n + 1 if "Integer" in kind else f"plain-{n}"
 
 
+def call_id(n: int) -> uuid.UUID:
+    """The same in each table, so that what is kept of a call belongs to one."""
+    return uuid.UUID(int=n + 1)
+
+
 PLAIN = {
     "capability": lambda n: ("chat", "chatStream", "embed")[n % 3],
     "method": lambda n: ("chat", "chatStream", "embed", "getHealth", "models")[n % 5],
@@ -162,6 +170,9 @@ PLAIN = {
     "credential_source": lambda n: "env",
     "credential_name": lambda n: f"KEY_{n}",
     "sealed_secret": lambda n: b"sealed later, when the user is known",
+    "call_id": call_id,
+    "telemetry.RequestLog.sequence": lambda n: n + 100,  # behind what any signature covers
+    "ciphertext": lambda n: b"sealed later, when the keys are at hand",
 }
 """Where a table takes certain values only."""
 
@@ -197,6 +208,7 @@ def fill() -> dict[str, Any]:
     _keep_files_in_versions()
     _make_people()
     _seal_second_factors()
+    _seal_contents()
     every = {f"{model._meta.label}.{field.name}" for model in models for field in texts(model)}
     return {
         "rows": {label: [row.pk for row in found] for label, found in rows.items()},
@@ -235,6 +247,28 @@ def _seal_second_factors() -> None:
         bound = second_factor._bound(factor.user_id)
         factor.sealed_secret = second_factor._keys().seal("JBSWY3DPEHPK3PXP", bound_to=bound)
         factor.save()
+
+
+def _seal_contents() -> None:
+    """As the product does; each with a payload wherever the page shows one, and none too old to be opened."""
+    from datetime import timedelta
+
+    from django.conf import settings
+    from django.utils import timezone
+
+    from gateway.capture import content_of, seal
+    from providers.secrets import KeyRing
+    from providers.types import ChatRequest, Message, ToolCall
+    from telemetry.models import CapturedContent
+
+    keys = KeyRing(settings.ENCRYPTION_KEYS)
+    for n, row in enumerate(CapturedContent.objects.order_by("pk")):
+        asked = ChatRequest(messages=(Message(role="user", content=PAYLOADS[n]),))
+        calls = (ToolCall(id="t", name=PAYLOADS[n], arguments=PAYLOADS[n]),)
+        content = content_of(asked, PAYLOADS[n], calls, 10_000)
+        row.ciphertext = seal(content, str(row.call_id), keys)
+        row.expires_at = timezone.now() + timedelta(days=1)
+        row.save()
 
 
 def _keep_files_in_versions() -> None:

@@ -66,6 +66,8 @@ POLICIES = {
     "/metrics": ("GET", (401, 403, 403, 403, 200, 200)),
     # No token opens it: Django signs a ticket for staff who may change clients.
     "/admin/playground/call": ("POST", (400,) * 6),
+    # Nor this one: the session of somebody who may look at the record does.
+    "/admin/telemetry/requestlog/tail": ("GET", (403,) * 6),
     "/livez": ("GET", (200,) * 6),
     "/readyz": ("GET", (200,) * 6),
 }

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from canary import SECRETS, TEXTS, Search, forms
 from canary_commands import failing_commands, prepare, runtime_shown, unpacked
+from canary_content import ask_whether_sent, open_kept_content
 from canary_pages import (
     STORED,
     change_in_the_admin,
@@ -37,6 +38,7 @@ def gateway(tmp_path: Path, fake: FakeProvider) -> Iterator[RunningGateway]:
     own.mkdir()
     (own / "key.txt").write_text(SECRETS["the key in a file"])
     bob = {"toolId": "bob", "token": SECRETS["a token in a file"], "allowedMethods": ALL_METHODS}
+    bob |= {"capture": "all", "captureDays": 2}
     (own / "registry.json").write_text(json.dumps({"clients": [bob]}))
     providers = {
         VARIABLE: provider_entry(fake.url, apiKey={"env": "CANARY_KEY"}),
@@ -82,6 +84,9 @@ def test_secrets_and_prompts_appear_nowhere_they_should_not(
     search.add({"a token issued in the admin": issue_a_token(gateway), "a ticket": play(gateway)})
     search.add(cookies(gateway))
     were_really_used(gateway, fake)
+    open_kept_content(gateway)
+    for n, page in enumerate(ask_whether_sent(gateway)):
+        search.look(f"page of a question {n}", page)
     for n, page in enumerate(plan_from_uploads(gateway)):
         search.look(f"page of an upload {n}", page)
     for path, page in crawl(gateway):

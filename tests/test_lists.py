@@ -51,7 +51,8 @@ def empty_box(page: str) -> str:
 
 @pytest.mark.parametrize("model", LISTS, ids=lambda model: model._meta.model_name)
 def test_an_empty_list_says_what_belongs_there_and_what_to_do(ada: Browser, model: type[Model]) -> None:
-    model._default_manager.all().delete()
+    if model._default_manager.exists():  # rows that are only ever added refuse even to be asked
+        model._default_manager.all().delete()
     said = empty_box(text(ada, address(model)))
     assert admin.site._registry[model].empty_says in said.replace("&#x27;", "'")  # type: ignore[attr-defined]
     (link,) = re.findall('href="([^"]+)"', said)

@@ -29,6 +29,9 @@ from telemetry.models import (
     AuditTombstone,
     AuditVerification,
     CallRollup,
+    CapturedContent,
+    ContentAccess,
+    FailedAuthentication,
     LegalHold,
     MethodUse,
     RequestLog,
@@ -98,6 +101,23 @@ def one_row_of_everything() -> None:
     Group.objects.get_or_create(pk=1, defaults={"name": "some"})
     now = timezone.now()
     CallRollup.objects.create(pk=1, period="day", dimension="all", start=now)
+    CapturedContent.objects.create(
+        pk=1,
+        call_id=uuid.uuid4(),
+        tool_id="bob",
+        key_id="k",
+        ciphertext=b"x",
+        size=1,
+        stored_at=now,
+        expires_at=now,
+    )
+    if not ContentAccess.objects.exists():
+        ContentAccess.objects.bulk_create(
+            [ContentAccess(pk=1, who="olga", call_id=uuid.uuid4(), reason="a test")]
+        )
+    FailedAuthentication.objects.create(
+        pk=1, started_at=now, address="::1", kind="missing", route="/health", first_seen=now, last_seen=now
+    )
     for signed in (AuditCheckpoint(number=1, sequence=1), AuditTombstone(first=1, last=1, rows=1)):
         signed.pk, signed.chain, signed.signed_at, signed.line = 1, "c", now, "{}"
         signed.save(force_insert=True)

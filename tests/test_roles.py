@@ -29,14 +29,16 @@ def of_apps(*apps: str, verb: str = "") -> set[str]:
 def test_operators_change_configuration_and_only_look_at_the_record() -> None:
     have = permissions_of("operators")
     looks = of_apps("telemetry", "gateway", verb="view_")
-    assert have == of_apps("providers", "clients") | looks | {"gateway.add_configversion"}
+    besides = {"gateway.add_configversion", "telemetry.find_text"}
+    assert have == of_apps("providers", "clients") | looks | besides
     assert len(of_apps("providers", "clients")) == 9 * 4
     changes = {name for name in have if name.partition(".")[2].startswith(("change_", "delete_"))}
     assert not {name for name in changes if name.endswith(READ_ONLY_TABLES)}
 
 
 def test_auditors_read_the_record_and_what_was_changed() -> None:
-    more = {"gateway.view_configversion", "gateway.view_configchange", "telemetry.export_requestlog"}
+    more = {"gateway.view_configversion", "gateway.view_configchange"}
+    more |= {"telemetry.export_requestlog", "telemetry.find_text", "telemetry.open_content"}
     assert permissions_of("auditors") == of_apps("telemetry", verb="view_") | more
 
 

@@ -190,6 +190,7 @@ def test_rows_come_in_the_order_of_their_arrival_and_none_twice() -> None:
     assert ([found["call_id"].int for found in few.rows], few.skipped) == ([1, 7], 1)
     kept = {field.name for field in RequestLog._meta.fields} - {"id", "attempts", "decision", "sanitised"}
     kept -= {"chain", "sequence", "hash"}  # what protects a row says nothing of the call
+    kept -= {"request_digest", "prompt_digest", "answer_digest"}  # compared with a text's, never read
     assert kept <= set(tail.TOLD) | {"pk"}
 
 

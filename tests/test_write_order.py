@@ -1,4 +1,5 @@
-"""Promise 1's order of writing: the intent before a provider is asked, the outcome before the last byte of an answer.
+"""Promise 1's order of writing: the intent before a provider is asked, the outcome before the last byte of an answer;
+before the outcome the content, where it is kept.
 
 The whole application as it is mounted, with a journal and a provider that note when they are used.
 """
@@ -23,6 +24,7 @@ from providers.attempt import Caller
 from providers.catalog import Catalog
 from providers.transport import Transport
 from providers.types import Provider, Timeouts
+from telemetry.captured import SealedContent
 from telemetry.journal import Journal, JournalError
 from telemetry.logs import JsonLog
 from telemetry.metrics import Metrics
@@ -38,7 +40,10 @@ EVENTS = (
 
 
 class NotingJournal(Journal):
-    """A journal that is full from the entry named in `full` on."""
+    """A journal that is full from the entry named in `full` on; the ballast still takes an outcome that is behind
+    content. `recorded`: the outcome."""
+
+    recorded: CallRecord
 
     def __init__(self, folder: Path, happened: list[str], full: str) -> None:
         super().__init__(folder)
@@ -51,20 +56,27 @@ class NotingJournal(Journal):
         self._happened.append("intent")
 
     def outcome(self, record: CallRecord) -> None:
-        if self._full:
+        if self._full in ("intent", "outcome"):
             raise JournalError("full")
         super().outcome(record)
+        self.recorded = record
         self._happened.append(f"outcome {record.outcome}")
+
+    def content(self, content: SealedContent) -> None:
+        if self._full:
+            raise JournalError("full")
+        super().content(content)
+        self._happened.append("content")
 
 
 class Stage:
     """`happened`: in order. `sent`: the bytes that went to the client, `status` before them."""
 
-    def __init__(self, folder: Path, full: str = "") -> None:
+    def __init__(self, folder: Path, full: str = "", capture: str = "off") -> None:
         self.happened: list[str] = []
         self.sent, self.status = b"", 0
         pepper = Pepper("a pepper of this test")
-        bob = Client(tool_id="bob", enabled=True, methods=frozenset(ALL_METHODS))
+        bob = Client(tool_id="bob", enabled=True, methods=frozenset(ALL_METHODS), capture=capture)
         token = Token(token_id="t", key_id=pepper.key_id, digest=pepper.digest(BOB))
         provider = Provider(
             name="a", kind="openai-compatible", base_url="http://provider.test/v1", default_model="m",
@@ -164,3 +176,30 @@ async def test_without_an_outcome_no_answer_is_completed(tmp_path: Path, path: s
     else:
         assert (stage.status, json.loads(stage.sent)["error"]) == (503, "AUDIT_UNAVAILABLE")
         assert b"told" not in stage.sent
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_content_that_is_to_be_kept_is_written_before_the_outcome(tmp_path: Path, path: str) -> None:
+    stage = Stage(tmp_path, capture="all")
+    await stage.call(path)
+    assert stage.happened[-3:] == ["content", "outcome ok", "last byte"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_call_whose_content_finds_no_room_has_failed_for_its_client_and_on_record(
+    tmp_path: Path, path: str
+) -> None:
+    stage = Stage(tmp_path, full="content", capture="all")
+    await stage.call(path)
+    streamed = path == "/mcp/chatStream"
+    assert stage.happened[-2:] == ["outcome AUDIT_UNAVAILABLE", "last byte"]
+    assert b'"AUDIT_UNAVAILABLE"' in stage.sent
+    assert b'"completion"' not in stage.sent
+    assert stage.journal.recorded.status == stage.status == (200 if streamed else 503)
+    assert bool(stage.journal.recorded.answer_digest) == streamed, "of what was sent, and of nothing else"
+
+
+async def test_content_of_failures_only_is_not_missed_where_a_call_goes_well(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, full="content", capture="failures")
+    await stage.call("/mcp/chat")
+    assert (stage.status, stage.happened[-2:]) == (200, ["outcome ok", "last byte"])

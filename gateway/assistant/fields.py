@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from clients.types import METHODS
+from clients.types import CAPTURE_DAYS, CAPTURES, METHODS
 from gateway.assistant.draft import Json
 from gateway.assistant.typed import limit, names, number, period, text, whole, yes_or_no
 from providers.adapters import ADAPTERS, infer_kind
@@ -154,6 +154,15 @@ CLIENT_FIELDS = (
     ),
     Field("maxConcurrency", "Calls at once", "More are refused with 429.", whole, empty="no limit"),
     Field("notes", "Notes", "For people; the gateway does not read them.", text),
+    Field(
+        "capture",
+        "Content of calls",
+        "Of which calls the content is kept, encrypted; whoever opens it gives a reason.",
+        text,
+        choices=CAPTURES,
+        default="off",
+    ),
+    Field("captureDays", "Days it is kept", "1 to 365.", whole, default=CAPTURE_DAYS),
 )
 EXPIRY = Field(
     "expires",

@@ -65,6 +65,7 @@ def explain(request: HttpRequest, pk: int) -> HttpResponse:
         _allowed("Providers", "provider", found.client.allowed_providers),
         _allowed("Models", "model", found.client.allowed_models),
         *_limits(found.client, runtime.policy),
+        _content(found.client),
     ]
     routes = [route(found.client, capability, runtime.catalog, seen) for capability in CAPABILITIES]
     context = admin.site.each_context(request) | {
@@ -201,3 +202,11 @@ def _limits(client: Client, policy: Policy) -> list[Fact]:
     if client.max_concurrency is not None:
         at_once = f"At most {client.max_concurrency:,} at once; more are refused (429)."
     return [Fact("ok", "Calls", calls), Fact("ok", "At once", at_once)]
+
+
+def _content(client: Client) -> Fact:
+    if client.capture == "off":
+        return Fact("ok", "Content", "Nothing of what it asks, or is answered, is kept; only digests are.")
+    which = "all its calls" if client.capture == "all" else "its calls that fail"
+    days = "1 day" if client.capture_days == 1 else f"{client.capture_days} days"
+    return Fact("ok", "Content", f"What is asked and answered in {which} is kept, encrypted, for {days}.")

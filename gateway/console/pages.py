@@ -7,9 +7,11 @@ from django.http import HttpRequest, HttpResponse
 
 from gateway.console.audit_export import audit_export
 from gateway.console.configuration import configuration, download, export
+from gateway.console.content import content
 from gateway.console.explain import explain
 from gateway.console.plan import plan, start
 from gateway.console.playground import playground, ticket
+from gateway.console.sent_text import sent_text
 from gateway.console.tables import tables
 from gateway.edge.player import MAY_PLAY
 
@@ -42,5 +44,7 @@ PAGES: tuple[Page, ...] = (
     Page("configuration/plan/<str:plan_id>/", "configuration_plan", "", _CHANGE, plan),
     Page("record/export/", "audit_export", "", "telemetry.export_requestlog", audit_export),
     Page("tables/", "tables", "All tables", "", tables),
+    Page("telemetry/requestlog/sent-text/", "sent_text", "", "telemetry.find_text", sent_text),
+    Page("telemetry/content/<uuid:call_id>/", "call_content", "", "telemetry.open_content", content),
     Page("clients/client/<int:pk>/explain/", "client_explain", "", "clients.view_client", explain),
 )

@@ -1,9 +1,10 @@
 """From a request's headers to its caller: the one place that reads tokens."""
 
+import time
 from collections.abc import Iterable
 
 from clients.types import Caller
-from gateway.edge.respond import Header
+from gateway.edge.respond import Header, Scope
 from gateway.errors import Refusal
 from gateway.trail import Trail
 
@@ -11,20 +12,26 @@ TOKEN_HEADER = b"x-llm-caller-token"
 MAX_TOKEN_BYTES = 4096
 
 
-def identify(trail: Trail, headers: Iterable[Header]) -> Caller:
+def identify(trail: Trail, scope: Scope) -> Caller:
     """Raises `Refusal`: no token, two tokens, an unknown one, or too many failures from this address."""
-    token = find_token(headers)
-    if token is None:
+    found = tokens_in(scope["headers"])
+    if len(found) > 1:
+        note_failure(trail, scope, "ambiguous")
+        raise Refusal("BAD_REQUEST", "Two different client tokens", reason="AMBIGUOUS_TOKEN")
+    if not found:
+        note_failure(trail, scope, "missing")
         raise Refusal("UNAUTHORIZED", "Missing client token")
+    token = found.pop().decode("utf-8", "surrogateescape")
     caller = trail.runtime.directory.identify(token)
     if caller is None:
+        note_failure(trail, scope, trail.runtime.directory.why_not(token))
         raise _unknown(trail, token)
     trail.caller = caller
     return caller
 
 
-def find_token(headers: Iterable[Header]) -> str | None:
-    """The token, or None. Raises `Refusal` when the request carries two different ones."""
+def tokens_in(headers: Iterable[Header]) -> set[bytes]:
+    """The different tokens that a request carries."""
     found: set[bytes] = set()
     for name, value in headers:
         if name == TOKEN_HEADER:
@@ -34,9 +41,15 @@ def find_token(headers: Iterable[Header]) -> str | None:
             if scheme.lower() == b"bearer":
                 found.add(credentials.strip())
     found.discard(b"")
-    if len(found) > 1:
-        raise Refusal("BAD_REQUEST", "Two different client tokens", reason="AMBIGUOUS_TOKEN")
-    return next(iter(found)).decode("utf-8", "surrogateescape") if found else None
+    return found
+
+
+def note_failure(trail: Trail, scope: Scope, kind: str) -> None:
+    """`kind` is on record, whatever the client is told."""
+    trail.gateway.metrics.count(f"failed_authentication_{kind}")
+    trail.gateway.failed_authentication.note(
+        address=trail.peer or "unknown", kind=kind, route=scope["path"], now=time.time()
+    )
 
 
 def _unknown(trail: Trail, token: str) -> Refusal:

@@ -202,6 +202,7 @@ class PlayedAnswer(StreamedAnswer):
             self._permit()
             content, problem = await ask(body), None
         except Exception as error:  # what the client would be told
+            trail.note_answer()  # nothing of one is sent
             problem = trail.problem(error)
             content = problem.body(trail.call_id)
         told = frame({"type": "answer", "status": problem.status if problem else 200, "body": content})

@@ -122,7 +122,7 @@ class StreamedAnswer:
 
     def _admit(self, body: bytes, scope: Any) -> tuple[ChatRequest, Plan]:
         trail = self._trail
-        caller = identify(trail, scope["headers"])
+        caller = identify(trail, scope)
         trail.method = "chatStream"
         pipeline.permit(caller, trail.method, trail.peer)
         if scope["method"] != "POST":
@@ -180,11 +180,7 @@ class StreamedAnswer:
 
     async def _complete(self) -> None:
         """The whole message and the end; the outcome is on record before they are sent."""
-        trail, assembly = self._trail, self._assembly
-        calls = tuple(
-            ToolCall(id=identity, name=name, arguments=arguments)
-            for identity, name, arguments in assembly.tool_calls()
-        )
+        trail, assembly, calls = self._trail, self._assembly, self._tool_calls()
         finish = pipeline.finish_of(trail.finish_reason, bool(calls))
         payload = native.Completion(
             message=native.encode_message(assembly.content, calls),
@@ -192,10 +188,16 @@ class StreamedAnswer:
             provider_info=native.encode_provider(trail, "chatStream", finish),
         )
         tail = frame(native.CompletionFrame(payload=payload, trace_id=trail.trace_id))
-        trail.close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
+        self._close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
         await trail.recorded()
         self._stop_beating()
         await self._send(tail + self._end_of_stream(), more=False)
+
+    def _tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(
+            ToolCall(id=identity, name=name, arguments=arguments)
+            for identity, name, arguments in self._assembly.tool_calls()
+        )
 
     def _end_of_stream(self) -> bytes:
         """What closes a stream whose outcome is on record."""
@@ -211,7 +213,14 @@ class StreamedAnswer:
             await self._end(DRAINED, outcome="DRAINED")
             return
         with suppress(JournalError):  # it is counted, and there is nobody to tell
-            self._trail.close(status=CLOSED_STATUS, bytes_out=self._bytes_out, outcome="CLIENT_CLOSED")
+            self._close(status=CLOSED_STATUS, bytes_out=self._bytes_out, outcome="CLIENT_CLOSED")
+
+    def _close(
+        self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
+    ) -> None:
+        """On record with the text that was sent, also of a stream that was cut. Raises `JournalError`."""
+        self._trail.note_answer(self._assembly.content, self._tool_calls())
+        self._trail.close(status=status, bytes_out=bytes_out, problem=problem, outcome=outcome)
 
     async def _end(self, problem: Problem, outcome: str = "") -> None:
         trail = self._trail
@@ -220,7 +229,7 @@ class StreamedAnswer:
             _error_frame(problem, trail.call_id) if self._started else problem_body(problem, trail.call_id)
         )
         try:
-            trail.close(
+            self._close(
                 status=status, bytes_out=self._bytes_out + len(answer), problem=problem, outcome=outcome
             )
             await trail.recorded()

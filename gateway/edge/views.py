@@ -33,7 +33,7 @@ def trail_of(request: Request) -> Trail:
 class TokenAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Caller, str]:
         trail = trail_of(request)
-        caller = identify(trail, request._request.scope["headers"])
+        caller = identify(trail, request._request.scope)
         return caller, caller.token_id
 
     def authenticate_header(self, request: Request) -> str:
@@ -89,6 +89,7 @@ class GatewayView(APIView):
                 raise self._not_allowed()
             content = encode_json(await handler(wrapped, trail))
         except Exception as error:  # the outermost edge of a call
+            trail.note_answer()  # nothing of one is sent
             problem = trail.problem(error)
             content = problem_body(problem, trail.call_id)
         return await self._finish(trail, content, problem)

@@ -17,6 +17,7 @@ class Row(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     `call_id`: with dashes. `started_at`: as `stamp` writes it. `chain` and `sequence`: its place.
     """
 
+    answer_digest: str = ""
     attempts: list[Any] = []
     bytes_in: int = 0
     bytes_out: int = 0
@@ -33,8 +34,10 @@ class Row(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     outcome: str = ""
     output_tokens: int = 0
     peer: str = ""
+    prompt_digest: str = ""
     provider: str = ""
     reason: str = ""
+    request_digest: str = ""
     request_id: str = ""
     sanitised: dict[str, Any] = {}
     sequence: int = 0

@@ -28,7 +28,8 @@ def _static_files() -> None:
 
 
 def form(**more: Any) -> dict[str, Any]:
-    return {"tool_id": "bob", "enabled": "on", "methods": ["chat"], **more}
+    content = {"capture": "off", "capture_days": "30"}
+    return {"tool_id": "bob", "enabled": "on", "methods": ["chat"], **content, **more}
 
 
 def token(tool_id: str = "bob", expires_in: timedelta | None = None) -> str:

@@ -46,8 +46,8 @@ def audit(folder: Path) -> AuditFolder:
     return AuditFolder(folder.with_name(folder.name + "-audit"))
 
 
-def writer(folder: Path, on_rows: OnRows = ignore) -> Writer:
-    return Writer(folder, on_rows, audit(folder).chain())
+def writer(folder: Path, on_rows: OnRows = ignore, **more: Any) -> Writer:
+    return Writer(folder, on_rows, audit(folder).chain(), **more)
 
 
 def segments(folder: Path) -> list[Path]:

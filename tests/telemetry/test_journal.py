@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import intent, outcome, segments
 
-from telemetry.journal import Journal, JournalError, is_alive, parse
+from telemetry.captured import SealedContent
+from telemetry.failures import FailureCounts
+from telemetry.journal import Entry, Journal, JournalError, is_alive, parse
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-def written(folder: Path) -> list[Intent | CallRecord]:
+SEALED = SealedContent(
+    call_id="c-1", tool_id="bob", key_id="0a", sealed=b"sealed", stored_at=1.0, expires_at=2.0
+)
+
+
+def written(folder: Path) -> list[Entry]:
     return [entry for path in segments(folder) for entry in parse(path.read_bytes())]
 
 
@@ -215,15 +223,44 @@ def test_an_outcome_finds_room_on_a_disk_that_filled_up_and_the_next_intent_does
                 filler.write(bytes(4096))
                 filler.flush()
         journal.outcome(outcome("under way", model="m" * 5000))
-        with pytest.raises(JournalError, match="no room"):
-            journal.intent(intent("next"))
+        for refused in (
+            lambda: journal.intent(intent("next")),
+            lambda: journal.content(SEALED),
+            lambda: journal.failed_authentication(FailureCounts(process="p", counts=())),
+        ):
+            with pytest.raises(JournalError, match="no room"):
+                refused()
         assert journal.failing
         (disk / "filler").unlink()
         journal.intent(intent("next"))
         journal.close()
-        assert [entry.call_id for entry in written(disk)] == ["under way", "under way", "next"]
+        assert [getattr(entry, "call_id", "") for entry in written(disk)] == [
+            "under way",
+            "under way",
+            "next",
+        ]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    "append", [Journal.content, Journal.failed_authentication], ids=lambda append: append.__name__
+)
+def test_what_is_no_outcome_does_not_get_the_room_of_the_ballast(
+    tmp_path: Path, append: Callable[..., None]
+) -> None:
+    entry = SEALED if append is Journal.content else FailureCounts(process="p", counts=())
+    journal = Journal(tmp_path)
+    journal.intent(intent())
+    with full_at(60), pytest.raises(JournalError):
+        journal.outcome(outcome())
+    with full_at(1000):
+        with pytest.raises(JournalError, match="no room"):
+            append(journal, entry)
+        journal.outcome(outcome())
+    append(journal, entry)
+    journal.close()
+    assert written(tmp_path)[1:] == [outcome(), entry]
 
 
 def test_after_a_refusal_a_new_segment_begins_so_that_the_full_one_can_go(tmp_path: Path) -> None:

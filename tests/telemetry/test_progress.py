@@ -7,6 +7,8 @@ import pytest
 from disk import full_at
 from recorded import audit, call, ignore, intent, outcome, segments
 
+from telemetry.captured import SealedContent
+from telemetry.failures import FailureTally
 from telemetry.journal import Journal
 from telemetry.progress import PROGRESS_FILE, BacklogReader, ReportingWriter
 from telemetry.writer import SET_ASIDE
@@ -68,6 +70,23 @@ def test_a_torn_line_does_not_hide_the_age_of_the_next(tmp_path: Path) -> None:
         file.write(b"0000 torn\n")
     serve(journal, 1, ago=30)
     assert BacklogReader(tmp_path).read().oldest_s == pytest.approx(30, abs=2)
+    journal.close()
+
+
+@pytest.mark.parametrize("what", ["content", "failed authentication"])
+def test_what_is_kept_beside_calls_has_an_age_too(tmp_path: Path, what: str) -> None:
+    journal, at = Journal(tmp_path), time.time() - 40
+    if what == "content":
+        sealed = bytes(524_288)  # the longest line there is
+        journal.content(SealedContent(
+            call_id=call(1), tool_id="bob", key_id="0a", sealed=sealed, stored_at=at, expires_at=at + 60
+        ))  # fmt: skip
+    else:
+        failed = FailureTally()
+        failed.note(address="::1", kind="missing", route="/health", now=at)
+        failed.flush(journal.failed_authentication)
+    serve(journal, 1, ago=5)
+    assert BacklogReader(tmp_path).read().oldest_s == pytest.approx(40, abs=2)
     journal.close()
 
 

@@ -21,7 +21,7 @@ def test_every_column_is_what_the_record_says(tmp_path: Path) -> None:
         call(1), request_id="r-1", trace_id="t-1", claimed_tool="x", provider="a", model="m", strategy="fallback",
         reason="WHY", attempts=(msgspec.Raw(msgspec.json.encode(attempt)),), first_event_ms=0, input_tokens=1,
         output_tokens=2, bytes_in=3, bytes_out=4, sanitised={"removed": 5},
-        decision=msgspec.Raw(b'{"capability": "chat"}'),
+        decision=msgspec.Raw(b'{"capability": "chat"}'), request_digest="r", prompt_digest="p", answer_digest="a",
     )  # fmt: skip
     journal = Journal(tmp_path)
     journal.outcome(full)

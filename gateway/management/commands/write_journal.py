@@ -3,12 +3,15 @@
 import select
 import signal
 import sys
+from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from clients.loader import note_use
 from gateway.places import audit_folder, journal_folder
+from telemetry import beside
 from telemetry.audit.keys import KeyFileError
 from telemetry.progress import ReportingWriter
 from telemetry.writer import WriterLock, run
@@ -25,7 +28,7 @@ class Command(BaseCommand):
         folder = journal_folder()
         lock = WriterLock(folder)
         try:
-            writer = ReportingWriter(folder, note_use, audit_folder().chain())
+            writer = ReportingWriter(folder, note_use, audit_folder().chain(), prune_besides)
         except KeyFileError as error:
             raise CommandError(str(error), returncode=2) from None
         if not options["until_eof"]:
@@ -35,6 +38,11 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         run(writer, lock, _closed)
+
+
+def prune_besides(now: datetime) -> None:
+    days = settings.ENVIRONMENT["LLM_CALLER_FAILED_AUTH_DAYS"]
+    beside.prune(now, failed_authentication_days=days)
 
 
 def _closed(seconds: float) -> bool:
