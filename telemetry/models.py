@@ -96,7 +96,18 @@ class Signed(models.Model):
         abstract = True
 
     def entry(self) -> dict[str, Any]:
-        return dict(json.loads(self.line))
+        """What was signed. Of a line that somebody made unreadable, what is left: it has no signature."""
+        try:
+            told = json.loads(self.line)
+        except ValueError:
+            told = None
+        return told if isinstance(told, dict) and self.is_sound(told) else self.remains()
+
+    def is_sound(self, told: dict[str, Any]) -> bool:
+        raise NotImplementedError
+
+    def remains(self) -> dict[str, Any]:
+        raise NotImplementedError
 
 
 class AuditCheckpoint(Signed):
@@ -114,6 +125,14 @@ class AuditCheckpoint(Signed):
     def __str__(self) -> str:
         return f"{self.chain} {self.number}: up to row {self.sequence}"
 
+    def is_sound(self, told: dict[str, Any]) -> bool:
+        numbers = all(isinstance(told.get(name), int) for name in ("number", "sequence"))
+        return numbers and all(isinstance(told.get(name), str) for name in ("hash", "previous", "signature"))
+
+    def remains(self) -> dict[str, Any]:
+        told = {"chain": self.chain, "number": self.number, "sequence": self.sequence}
+        return told | dict.fromkeys(("hash", "previous", "signature", "key"), "")
+
 
 class AuditTombstone(Signed):
     """Covers rows that were removed for their age, `first` to `last`; what lies between may still be there."""
@@ -129,6 +148,17 @@ class AuditTombstone(Signed):
 
     def __str__(self) -> str:
         return f"{self.chain}: {self.rows} rows from {self.first} to {self.last}"
+
+    def is_sound(self, told: dict[str, Any]) -> bool:
+        runs = told.get("runs")
+        return (
+            isinstance(runs, list)
+            and all(isinstance(run, list) and len(run) == 3 for run in runs)
+            and bool(runs)
+        )
+
+    def remains(self) -> dict[str, Any]:
+        return {"chain": self.chain, "runs": [[self.first, self.last, ""]], "signature": "", "key": ""}
 
 
 class RetentionRule(models.Model):

@@ -103,11 +103,13 @@ def _hash_before(ledger: Ledger, first: int) -> str | None:
 
 def verify_row(signatures: Signatures, row: RequestLog) -> tuple[AuditCheckpoint | None, list[Finding]]:
     """One row, and those behind it up to the next checkpoint: that one, and what was found."""
+    if row.sequence is None:
+        return None, [Finding("forged", row.chain, 0, "it names a chain, but has no place in it")]
     closing = (
         AuditCheckpoint.objects.filter(chain=row.chain, sequence__gte=row.sequence).order_by("number").first()
     )
     if closing is None:
-        return None, [Finding("unsigned", row.chain, row.sequence or 0, "no signature covers it")]
+        return None, [Finding("unsigned", row.chain, row.sequence, "no signature covers it")]
     ledger = Ledger(row.chain, signatures)
     found = list(ledger.checkpoints([closing.entry()], whole=False))
     stones = AuditTombstone.objects.filter(

@@ -154,6 +154,14 @@ def change_a_checkpoint(folder: Path) -> None:
     kept.save()
 
 
+def make_a_checkpoint_unreadable(folder: Path) -> None:
+    AuditCheckpoint.objects.filter(number=3).update(line="no JSON")
+
+
+def take_a_part_of_a_checkpoint_away(folder: Path) -> None:
+    AuditCheckpoint.objects.filter(number=3).update(line='{"number": "x"}')
+
+
 def change_a_checkpoint_s_time(folder: Path) -> None:
     kept = AuditCheckpoint.objects.get(number=3)
     kept.line = json.dumps(kept.entry() | {"signedAt": "2020-01-01T00:00:00.000000Z"})
@@ -204,6 +212,8 @@ MANIPULATIONS: list[tuple[Callable[[Path], None], set[tuple[str, int]]]] = [
     (drop_a_checkpoint, {("checkpoint", 3), ("restored", 3)}),
     (drop_the_last_checkpoint, {("restored", 5), ("unsigned", 25)}),
     (change_a_checkpoint, {("checkpoint", 3), ("checkpoint", 4)}),
+    (make_a_checkpoint_unreadable, {("checkpoint", 3), ("checkpoint", 4)}),
+    (take_a_part_of_a_checkpoint_away, {("checkpoint", 3), ("checkpoint", 4)}),
     (change_a_checkpoint_s_time, {("checkpoint", 3), ("checkpoint", 4)}),
     (
         sign_with_another_key,
