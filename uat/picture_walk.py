@@ -12,7 +12,7 @@ Two things have to run before you begin:
 - LM Studio, with a model loaded and its server started: in LM Studio, *Developer*, *Start server*. It says there at which address it listens, usually `http://localhost:1234`; with `/v1` behind it, that is the address you need.
 - LLM Caller, started with `./uat/start_server.sh` in its folder. It listens on `http://127.0.0.1:4037`, and wrote the password of the user `admin` into `var/admin-password.txt`.
 
-Examples may be listed on your pages that the pictures do not show; leave them as they are. Names in *italics* are written like that on the page."""
+The first start brought examples, which your pages list and the pictures do not. Leave them, but know that `lmstudio_gpu` is one of them: it has a higher score, so it may answer in the place of `my-lmstudio`, until you press *Disable* on its page. Names in *italics* are written like that on the page."""
 
 WALK = [
     Step(
