@@ -23,6 +23,9 @@ class RegistryHeaderForm(forms.ModelForm):
     def clean_description(self) -> str | None:
         return unless_untouched(self.cleaned_data["description"], self.instance.description)
 
+    def clean_schema(self) -> str | None:
+        return unless_untouched(self.cleaned_data["schema"], self.instance.schema)
+
     def _post_clean(self) -> None:
         super()._post_clean()
         header = {"$schema": self.instance.schema, "description": self.instance.description}

@@ -262,3 +262,12 @@ def test_what_was_imported_is_not_changed_by_saving_it_as_it_is(ada: Browser, no
 def test_a_number_that_no_file_may_hold_is_no_defect_of_the_reader(name: str) -> None:
     with pytest.raises(ImportRefused):
         read_contents([Content(name, name, b'{"providers": ' + b"9" * 400 + b"}")])
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), [("providers/fileheader", PROVIDERS), ("clients/registryheader", CLIENTS)]
+)
+def test_a_header_without_a_schema_writes_none(ada: Browser, table: str, name: str) -> None:
+    assert ada.post(f"/admin/{table}/add/", {"description": "Ours", "schema": ""}).status_code == 302
+    assert b"Ours" in exported()[name]
+    assert b"$schema" not in exported()[name]
