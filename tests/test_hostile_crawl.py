@@ -234,7 +234,7 @@ def test_nothing_stored_runs_in_anybody_s_browser_and_no_page_breaks_the_policy(
         f"and {sum(one.acts for one in people)} acts by {len(people)} people in {time.monotonic() - began:.0f} s: "
         f"{ran} executed, {sum('violation' in what for _, _, what in faults)} violations, {len(faults)} faults"
     )
-    assert wrong == []
+    assert wrong == [], wrong
     assert faults == []
 
 

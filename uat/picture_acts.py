@@ -29,6 +29,14 @@ def clicked(*names: str) -> Act:
     return act
 
 
+def then(*acts: Act) -> Act:
+    def act(page: Page, gateway: RunningGateway) -> None:
+        for one in acts:
+            one(page, gateway)
+
+    return act
+
+
 def opened(page: Page, gateway: RunningGateway) -> None:
     """The first row of a list."""
     page.click("#result_list tbody th a >> nth=0")

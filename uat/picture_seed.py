@@ -12,7 +12,14 @@ from gateway import second_factor
 from gateway.models import StaffSecondFactor
 from gateway.places import audit_folder
 from telemetry.audit.pruning import prune
-from telemetry.models import LegalHold, RequestLog, RetentionRule, SavedFilter
+from telemetry.models import (
+    CapturedContent,
+    ContentAccess,
+    LegalHold,
+    RequestLog,
+    RetentionRule,
+    SavedFilter,
+)
 
 
 def past_hour() -> None:
@@ -62,3 +69,6 @@ def protection() -> None:
     ada, query = User.objects.get(username="ada"), "provider=lmstudio_gpu&outcome=failed"
     SavedFilter.objects.create(owner=ada, name="Failures of the GPU", query=query, shared=True)
     SavedFilter.objects.create(owner=ada, name="The night's summaries", query="client=nightly-summary")
+    kept = CapturedContent.objects.order_by("pk").first()
+    assert kept is not None, "a client of the stage has its content kept"
+    ContentAccess.objects.create(who="olga", call_id=kept.call_id, reason="Case 2026-17: what was summed up")

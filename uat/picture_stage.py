@@ -79,7 +79,7 @@ def _clients() -> list[dict[str, object]]:
         {"toolId": "editor", "token": "editor-token", "allowedMethods": ALL_METHODS,
          "rateLimit": {"maxRequests": 500, "intervalMs": 60_000}, "maxConcurrency": 8},
         {"toolId": "nightly-summary", "token": "nightly-token", "allowedMethods": ["chat", "embed"],
-         "allowedProviders": ["lmstudio_gpu"]},
+         "allowedProviders": ["lmstudio_gpu"], "capture": "all"},
         {"toolId": "dashboard", "token": "dashboard-token", "allowedMethods": ["getHealth", "models"]},
     ]  # fmt: skip
 
@@ -93,6 +93,7 @@ def _call(gateway: RunningGateway) -> None:
     for model in ("status-503", "status-429", "slow-300ms", "slow-300ms"):
         gateway.chat(token="editor-token", callerTool="editor", provider="lmstudio_gpu", model=model)
     gateway.chat(token="nightly-token", callerTool="nightly-summary")
+    gateway.chat(token="a-token-that-nobody-has", callerTool="editor")
     gateway.get("/mcp/models", token="dashboard-token")
     gateway.chat(token="dashboard-token", callerTool="dashboard")
     gateway.chat(token="editor-token", callerTool="editor", model="no-such-model")
