@@ -171,6 +171,7 @@ PLAIN = {
     "credential_name": lambda n: f"KEY_{n}",
     "sealed_secret": lambda n: b"sealed later, when the user is known",
     "call_id": call_id,
+    "telemetry.SavedFilter.shared": lambda n: True,  # each is opened by people who do not own it
     "telemetry.RequestLog.sequence": lambda n: n + 100,  # behind what any signature covers
     "ciphertext": lambda n: b"sealed later, when the keys are at hand",
 }

@@ -30,6 +30,7 @@ STOCK = ("changelist", "add", "change", "delete", "history")
 POSTED = {
     "/admin/logout/",
     "/admin/playground/ticket/",
+    "/admin/providers/provider/find-models/",
     "/admin/configuration/export/<str:name>/",
     "/admin/configuration/import/<str:name>/",
     "/admin/gateway/configversion/<path:object_id>/rollback/",
