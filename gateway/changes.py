@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
-from django.db.models import BinaryField, Field, Model
+from django.db.models import BinaryField, Field, Model, QuerySet
 from django.db.models.signals import m2m_changed, post_save, pre_delete, pre_save
 
 from gateway import versions
@@ -103,13 +103,19 @@ def _all_of(row: Model, *, secrets: bool) -> dict[str, Any]:
     return {f.name: _shown(row, f) for f in fields if _raw(row, f) not in EMPTY}
 
 
+def _with_named(rows: QuerySet) -> QuerySet:
+    """Together with the rows that their names are made of."""
+    named = [field.name for field in rows.model._meta.concrete_fields if field.is_relation]
+    return rows.select_related(*named) if named else rows
+
+
 def _names(rows: Iterable[Model]) -> list[str]:
     return sorted(str(row) for row in rows)
 
 
 def _memberships(row: Model) -> dict[str, list[str]]:
     """What goes with a user or a group: groups and permissions, and the members that a group had."""
-    found = {f.name: _names(getattr(row, f.name).select_related()) for f in row._meta.many_to_many}
+    found = {f.name: _names(_with_named(getattr(row, f.name).all())) for f in row._meta.many_to_many}
     if row._meta.label_lower == "auth.group":
         found["members"] = _names(row.user_set.all())  # type: ignore[attr-defined]
     return {name: names for name, names in found.items() if names}
@@ -177,7 +183,7 @@ def _members_changed(
             owner._base_manager.filter(**{field.name: instance}) if reverse else getattr(instance, field.name)
         )
         others = there.all() if pk_set is None else there.filter(pk__in=pk_set)
-    names = _names([instance] if reverse else others.select_related())
+    names = _names([instance] if reverse else _with_named(others.all()))
     before, after = ([], names) if action == "post_add" else (names, [])
     for row in (others if reverse else [instance]) if names else ():
         _keep(row, "changed", {field.name: before}, {field.name: after})

@@ -375,8 +375,11 @@ class GatewayServer(Server):
         if self.channels:
             self._cut()
             await self._gone(CUT_GRACE_S)
-        await self._lifespan.shutdown()
-        log.info("Stopped")
+        try:
+            await self._lifespan.shutdown()
+            log.info("Stopped")
+        except Exception as error:  # the outermost edge of the stop: whatever fails in it, it ends
+            self._fail(f"did not stop well: {error}")
         reactor.stop()  # type: ignore[attr-defined]
 
     async def _gone(self, seconds: float) -> None:

@@ -15,6 +15,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -81,7 +82,7 @@ class Journal:
             if not self._has_ballast:
                 raise
             self._has_ballast = False
-            self._ballast.unlink(missing_ok=True)
+            self._drop_ballast()
             self._append(b"O", body)
 
     async def durable(self) -> None:
@@ -109,7 +110,7 @@ class Journal:
                 self._durability.sealed(self._fd)
                 self._fd = -1
             self._durability.close()
-        self._ballast.unlink(missing_ok=True)
+        self._drop_ballast()
         for fd in (self._fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -180,6 +181,11 @@ class Journal:
     def _ballast(self) -> Path:
         return self._folder / f"{self._owner}.ballast"
 
+    def _drop_ballast(self) -> None:
+        """Its folder may be gone, or something else may lie in its place."""
+        with suppress(OSError):
+            self._ballast.unlink()
+
     def _take_ballast(self) -> None:
         """Raises `JournalError`: without it no call may begin."""
         try:
@@ -187,7 +193,7 @@ class Journal:
                 file.write(bytes(BALLAST_BYTES))
         except OSError as error:
             self.failing = True
-            self._ballast.unlink(missing_ok=True)
+            self._drop_ballast()
             raise JournalError(f"The journal has no room: {error.strerror}") from None
         self._has_ballast = True
 

@@ -271,3 +271,11 @@ def test_after_a_refusal_a_new_segment_begins_so_that_the_full_one_can_go(tmp_pa
     journal.outcome(outcome())
     journal.close()
     assert [len(list(parse(path.read_bytes()))) for path in segments(tmp_path)] == [1, 1]
+
+
+def test_closing_a_journal_whose_folder_became_a_file_fails_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    journal = Journal(folder)
+    shutil.rmtree(folder)
+    folder.write_text("a file where the folder was")
+    journal.close()
