@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from columns import too_large
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
@@ -145,7 +146,7 @@ def test_a_provider_with_thousands_of_models_can_still_be_saved(ada: Browser) ->
         ({"credential_source": "env"}, "Name the environment variable"),
         ({"credential_source": "env", "credential_name": KEY}, "never a key"),
         ({"credential_source": "env", "credential_name": "not a name"}, "never a key"),
-        ({"connect_ms": 999_999_999_999}, "At most 2,147,483,647."),
+        ({"connect_ms": 999_999_999_999}, too_large()),
         ({"credential_source": "stored"}, "Enter the key to keep"),
         ({"new_key": KEY}, "Kept in the database"),
         ({"credential_source": "stored", "new_key": KEY + "é"}, "English keyboard"),
