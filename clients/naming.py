@@ -16,7 +16,7 @@ class Naming(NamedTuple):
 def clients_naming(names: Collection[str]) -> list[Naming]:
     """In the order of the file, in one query. `only` takes the names together."""
     wanted = set(names)
-    rows = Client.objects.exclude(allowed_providers=None).values_list("tool_id", "allowed_providers")
+    rows = Client.objects.filter(allowed_providers__isnull=False).values_list("tool_id", "allowed_providers")
     return [
         Naming(tool_id, only=set(allowed) <= wanted)
         for tool_id, allowed in rows

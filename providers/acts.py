@@ -79,9 +79,11 @@ class ProviderActs(admin.ModelAdmin):
             raise PermissionDenied
         return super().changelist_view(request, extra_context)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Provider]) -> HttpResponse | None:
-        """Before several are deleted, it is said who counts on them."""
-        answer = super().response_action(request, queryset)
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Provider], **where: Any
+    ) -> HttpResponse | None:
+        """Before several are deleted, it is said who counts on them. `where`: of newer Django, passed on."""
+        answer = super().response_action(request, queryset, **where)
         if isinstance(answer, TemplateResponse) and "deletable_objects" in (answer.context_data or {}):
             chosen = answer.context_data["queryset"]
             answer.context_data["if_gone"] = if_gone(chosen.values_list("name", flat=True))
