@@ -65,7 +65,7 @@ def test_everything_that_happened_is_told(gateway: RunningGateway) -> None:
 def test_calls_in_flight_are_told_while_they_are(gateway: RunningGateway) -> None:
     with gateway.stream(model="endless", provider="lmstudio_a") as response:
         next(response.iter_bytes())
-        assert told_by(gateway)["calls_in_flight",] == 1
+        wait_until(lambda: told_by(gateway)["calls_in_flight",] == 1)
     wait_until(lambda: told_by(gateway)["calls_in_flight",] == 0)
 
 
