@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, User
 from django.core.cache import cache
+from django.db import connections
 from django.test import Client as Browser
 from test_admin import _static_files  # noqa: F401 - a fixture
 from test_audit_commands import CALL, five_calls
@@ -53,7 +55,10 @@ def downloaded(browser: Browser, **wanted: Any) -> bytes:
     assert answer.headers["Cache-Control"].startswith("no-store")
 
     async def everything() -> bytes:
-        return b"".join([chunk async for chunk in answer.streaming_content])
+        try:
+            return b"".join([chunk async for chunk in answer.streaming_content])
+        finally:
+            await sync_to_async(connections.close_all)()  # the thread's own; it outlives the loop
 
     return asyncio.run(everything())
 
