@@ -30,6 +30,8 @@ from telemetry.logs import JsonLog
 from telemetry.metrics import Metrics
 from telemetry.types import CallRecord, Intent
 
+pytestmark = pytest.mark.django_db(transaction=True)
+"""Nothing here reads a table, but a consumer of Channels tidies up connections that earlier tests left open."""
 PATHS = ("/mcp/chat", "/mcp/chatStream", "/mcp/embed")
 REPLY = {"choices": [{"message": {"content": "told"}, "finish_reason": "stop"}]}
 VECTORS = {"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 1, "total_tokens": 1}}
