@@ -104,9 +104,11 @@ class Signed(models.Model):
         return told if isinstance(told, dict) and self.is_sound(told) else self.remains()
 
     def is_sound(self, told: dict[str, Any]) -> bool:
+        """Abstract: whether it has all that a verification reads, each of its kind."""
         raise NotImplementedError
 
     def remains(self) -> dict[str, Any]:
+        """Abstract: the place of it, from the columns, without a signature."""
         raise NotImplementedError
 
 
