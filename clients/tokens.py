@@ -7,6 +7,7 @@ imported from elsewhere may be any string; nothing on the request path depends o
 
 import hashlib
 import hmac
+import re
 import secrets
 import zlib
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from typing import NamedTuple
 PREFIX = "llmc"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH, _SECRET_LENGTH, _CHECKSUM_LENGTH = 12, 27, 6
+_WITHIN = re.compile(
+    rf"{PREFIX}_[{_ALPHABET}]{{{_ID_LENGTH}}}_[{_ALPHABET}]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}"
+)
 HASH_SCHEME = "hmac-sha256"
 
 
@@ -45,6 +49,11 @@ def checksum(body: str) -> str:
         value, rest = divmod(value, len(_ALPHABET))
         digits = _ALPHABET[rest] + digits
     return digits
+
+
+def redact_tokens(text: str) -> tuple[str, int]:
+    """`text` with `[redacted]` where it holds tokens of ours, and how many it held."""
+    return _WITHIN.subn("[redacted]", text) if PREFIX in text else (text, 0)
 
 
 def is_mistyped(text: str) -> bool:

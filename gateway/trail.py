@@ -2,50 +2,38 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from clients.limits import Reservation
+from clients.tokens import redact_tokens
 from clients.types import Caller, RateLimit
 from gateway import capture, traceparent
 from gateway.asked import Asked, Digests, digests_of
 from gateway.decided import ConcurrencyState, Decided, rate_state, routing_of
+from gateway.ended import ended_call, log_end
 from gateway.errors import Problem, problem_for
 from gateway.runtime import Gateway, new_call_id
 from gateway.sanitise import Sanitised
 from providers.attempt import Run
 from providers.decision import Choice
 from providers.routing import Plan
-from providers.trace import Trace
 from providers.types import UNREPORTED, FinishReason, Target, ToolCall, Usage
 from telemetry.captured import SealedContent
 from telemetry.journal import JournalError
 from telemetry.logs import describe
-from telemetry.spans import EndedCall
 from telemetry.types import CallRecord, Intent
 
 _encode = msgspec.json.Encoder().encode
-DISPATCH_FAILED = {
-    "chat": "Chat dispatch failed",
-    "chatStream": "Stream dispatch failed",
-    "embed": "Embed dispatch failed",
-}
-COMPLETED = {
-    "chat": "chat request completed",
-    "chatStream": "chatStream completed",
-    "embed": "embed request completed",
-}
-QUIET = frozenset({"models", "getHealth"})
 STREAMED = 200
 """The status of a stream once its head is out, however it ends."""
 RATE = "rate"
-CLIENT_ERRORS = frozenset({"BAD_REQUEST", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "CLIENT_CLOSED"})
 
 
 class Trail:
     """Made at accept. `started`: monotonic seconds; `started_at`: epoch seconds; `peer`: the caller's address.
 
+    `request_id`: as it is recorded and logged; `echoed_id`: as it was sent, for the answer.
     `answer`, `answer_calls`: the text and tool calls that the client was sent, as far as they were sent.
     """
 
@@ -61,6 +49,7 @@ class Trail:
         "closed",
         "concurrency",
         "digests",
+        "echoed_id",
         "entered",
         "finish_reason",
         "first_event_ms",
@@ -94,7 +83,7 @@ class Trail:
         self.started_at = time.time()
         self.peer = peer
         self.method = ""
-        self.request_id = ""
+        self.request_id = self.echoed_id = ""
         self.claimed_tool = ""
         self.caller: Caller | None = None
         self.stage = "permission"
@@ -139,6 +128,21 @@ class Trail:
 
     def elapsed_ms(self) -> float:
         return (time.monotonic() - self.started) * 1000
+
+    def note_names(self, request_id: str, claimed_tool: str) -> None:
+        """Who the request says it is. A token that was put there by mistake stays out of record and log."""
+        self.echoed_id = request_id
+        self.request_id, in_id = redact_tokens(request_id)
+        self.claimed_tool, in_tool = redact_tokens(claimed_tool)
+        if in_id or in_tool:
+            self.sanitised["redacted"] = in_id + in_tool
+            keys = [name for name, count in (("callerTool", in_tool), ("requestId", in_id)) if count]
+            self.gateway.log.warn(
+                "Sensitive log metadata redacted",
+                request_id=self.request_id,
+                trace_id=self.call_id,
+                metadata={"keys": keys},
+            )
 
     def note_asked(self, asked: Asked) -> None:
         self.asked, self.digests = asked, digests_of(asked, self.runtime.policy.digest_key)
@@ -274,34 +278,9 @@ class Trail:
             tokens=(self.usage.input_tokens, self.usage.output_tokens),
             limit=(problem.reason or RATE).lower() if problem else RATE,
         )
-        self._log(self.outcome, problem, duration)
+        log_end(self, duration)
         if self.gateway.spans is not None and self.run.trace is not None:
-            self.gateway.spans.offer(self._ended(self.run.trace, duration))
-
-    def _ended(self, trace: Trace, duration: float) -> EndedCall:
-        assert self.caller is not None, "only identified calls are exported"
-        known = self.runtime.catalog.providers
-        return EndedCall(
-            method=self.method,
-            call_id=self.call_id,
-            tool_id=self.caller.client.tool_id,
-            outcome=self.outcome,
-            status=self.status,
-            started_at=self.started_at,
-            duration_ms=duration,
-            trace_id=trace.trace_id,
-            parent=trace.parent,
-            span=trace.span,
-            sampled=trace.sampled,
-            attempts=self.run.attempts,
-            began=[(span, self.started_at + at - self.started) for span, at in self.run.began],
-            kinds={a.provider: known[a.provider].kind for a in self.run.attempts if a.provider in known},
-            first_event_ms=self.first_event_ms,
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens,
-            tokens_reported=self.usage.reported,
-            finish_reason=self.finish_reason,
-        )
+            self.gateway.spans.offer(ended_call(self, self.run.trace, duration))
 
     async def recorded(self) -> None:
         """To be awaited between `close` and the last byte: where `LLM_CALLER_AUDIT_SYNC` is `always`, the outcome is
@@ -376,45 +355,3 @@ class Trail:
             rate=rate_state(self.caller.client, self.limit, self.reservation) or msgspec.UNSET,
             concurrency=self.concurrency or msgspec.UNSET,
         )
-
-    def _log(self, outcome: str, problem: Problem | None, duration_ms: float) -> None:
-        log = self.gateway.log
-        metadata = self._metadata(outcome, problem, duration_ms)
-        if outcome == "ok":
-            level, message = "info", COMPLETED.get(self.method, f"{self.method} request completed")
-            if self.method in QUIET:
-                level = "debug"
-        elif outcome == "RATE_LIMIT" and not self.run.attempts:
-            level, message = "warn", "Rate limit exceeded"
-        elif outcome in CLIENT_ERRORS:
-            level, message = "warn", f"{self.method} request refused"
-            if outcome == "CLIENT_CLOSED":
-                level, message = "info", f"{self.method} closed by the client"
-        else:
-            level, message = "error", DISPATCH_FAILED.get(self.method, f"{self.method} failed")
-        log.write(level, message, request_id=self.request_id, trace_id=self.trace_id, metadata=metadata)  # type: ignore[arg-type]
-
-    def _metadata(self, outcome: str, problem: Problem | None, duration_ms: float) -> dict[str, Any]:
-        caller, attempts = self.caller, self.run.attempts
-        assert caller is not None, "only identified calls are logged"
-        metadata: dict[str, Any] = {
-            "callId": self.call_id,
-            "toolId": caller.client.tool_id,
-            "callerTool": self.claimed_tool,
-            "method": self.method,
-            "provider": attempts[-1].provider if attempts else None,
-            "model": attempts[-1].model if attempts else None,
-            "strategy": self.strategy or None,
-            "retries": max(len(attempts) - 1, 0),
-            "durationMs": round(duration_ms, 1),
-        }
-        if problem is not None:
-            metadata |= {"code": outcome, "reason": problem.reason, "retryAfterMs": problem.retry_after_ms}
-        if outcome == "RATE_LIMIT" and not attempts:
-            metadata["tokenHash"] = caller.token_hash
-        if self.reservation is not None:
-            metadata["rateLimit"] = {
-                "limit": self.reservation.limit,
-                "remaining": self.reservation.remaining,
-            }
-        return metadata

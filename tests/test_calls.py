@@ -5,6 +5,8 @@ import re
 from conftest import CHARLIE, RunningGateway
 from fake_provider import FakeProvider
 
+from clients.tokens import mint
+
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -90,3 +92,21 @@ def test_every_answered_and_every_refused_call_is_on_record_within_two_seconds(
     (row,) = shared.wait_for_records(1, call_id=refused)
     assert (row["outcome"], row["status"], row["tool_id"]) == ("FORBIDDEN", 403, "charlie")
     assert "remember me" not in str(shared.records())
+
+
+def test_a_token_put_where_a_name_belongs_is_answered_but_neither_recorded_nor_logged(
+    shared: RunningGateway,
+) -> None:
+    token = mint().text
+    answer = shared.chat("hello", requestId=f"run of {token}", callerTool=f"{token}{token}")
+    assert answer.json()["requestId"] == f"run of {token}"
+    refused = shared.chat("hello", requestId=token, messages="none")
+    assert refused.status_code == 400
+    (row,) = shared.wait_for_records(1, call_id=answer.headers["x-llm-caller-call-id"])
+    assert (row["request_id"], row["claimed_tool"]) == ("run of [redacted]", "[redacted][redacted]")
+    assert row["sanitised"] == {"redacted": 3}
+    (row,) = shared.wait_for_records(1, call_id=refused.headers["x-llm-caller-call-id"])
+    assert (row["request_id"], row["sanitised"]) == ("[redacted]", {"redacted": 1})
+    warned = [line for line in shared.log_lines() if line["message"] == "Sensitive log metadata redacted"]
+    assert [line["metadata"]["keys"] for line in warned[-2:]] == [["callerTool", "requestId"], ["requestId"]]
+    assert token not in shared.stdout.read_text()

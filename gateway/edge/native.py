@@ -116,13 +116,13 @@ def decode(trail: Trail, kind: type[Body], raw: bytes) -> Body:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         refuse("INVALID_JSON", "The body is not valid JSON")
-    trail.request_id, trail.claimed_tool = body.request_id, body.caller_tool
+    trail.note_names(body.request_id, body.caller_tool)
     if trail.caller is not None and body.caller_tool != trail.caller.client.tool_id:
         trail.gateway.log.warn(
             "callerTool differs from the token's client",
-            request_id=body.request_id,
+            request_id=trail.request_id,
             trace_id=trail.call_id,
-            metadata={"callerTool": body.caller_tool, "toolId": trail.caller.client.tool_id},
+            metadata={"callerTool": trail.claimed_tool, "toolId": trail.caller.client.tool_id},
         )
     return body
 
@@ -131,14 +131,13 @@ def _note_envelope(trail: Trail, parsed: Any) -> None:
     """Of a request that is not valid, who it said it was is on record where that part is."""
     if not isinstance(parsed, dict):
         return
-    for name, member, kind in (
-        ("requestId", "request_id", RequestId),
-        ("callerTool", "claimed_tool", Name),
-    ):
+    names = []
+    for name, kind in (("requestId", RequestId), ("callerTool", Name)):
         try:
-            setattr(trail, member, msgspec.convert(parsed.get(name), kind))
+            names.append(msgspec.convert(parsed.get(name), kind))
         except msgspec.ValidationError:
-            continue
+            names.append("")
+    trail.note_names(*names)
 
 
 class WireUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -246,7 +245,7 @@ def retry_hint(trail: Trail) -> int | msgspec.UnsetType:
 
 def chat_answer(trail: Trail, reply: ChatReply) -> ChatAnswer:
     return ChatAnswer(
-        request_id=trail.request_id,
+        request_id=trail.echoed_id,
         trace_id=trail.trace_id,
         message=encode_message(reply.content, reply.tool_calls),
         usage=encode_usage(reply.usage),
@@ -257,7 +256,7 @@ def chat_answer(trail: Trail, reply: ChatReply) -> ChatAnswer:
 
 def embed_answer(trail: Trail, reply: EmbedReply) -> EmbedAnswer:
     return EmbedAnswer(
-        request_id=trail.request_id,
+        request_id=trail.echoed_id,
         trace_id=trail.trace_id,
         vectors=reply.vectors,
         usage=encode_usage(reply.usage),

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.tokens import Minted, Pepper, checksum, is_mistyped, mint, parse_peppers, stored_form
+from clients.tokens import (
+    Minted,
+    Pepper,
+    checksum,
+    is_mistyped,
+    mint,
+    parse_peppers,
+    redact_tokens,
+    stored_form,
+)
 
 SHAPE = re.compile(r"llmc_[0-9A-Za-z]{12}_[0-9A-Za-z]{33}")
 TYPED = string.ascii_letters + string.digits + string.punctuation + " äßж漢🙂"
@@ -96,3 +105,10 @@ def test_peppers_keep_their_order_and_the_stored_form_names_scheme_and_key() -> 
 def test_what_was_minted_is_a_pair_of_id_and_text() -> None:
     token_id, text = minted = mint()
     assert minted == Minted(token_id, text)
+
+
+def test_tokens_within_a_text_are_redacted_and_what_only_looks_like_one_is_kept() -> None:
+    first, second = mint().text, mint().text
+    assert redact_tokens(f"a {first}, b{second}c") == ("a [redacted], b[redacted]c", 2)
+    for text in ("", "llmc", "llmc_", first[:-1], "r-1", "llmc_run_17"):
+        assert redact_tokens(text) == (text, 0)
