@@ -12,10 +12,10 @@ import django
 from gateway.environment import BASE_DIR
 from gateway.runtime import Gateway
 from telemetry import families
+from telemetry.backlog import BacklogReader
 from telemetry.families import Family
 from telemetry.logs import log
 from telemetry.metrics import Labels, Number
-from telemetry.progress import BacklogReader
 
 Gauges = dict[Family, Mapping[Labels, Number]]
 _UP = {"ok": 1.0, "degraded": 0.5, "failed": 0.0}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from gateway.gauges import own, shared
 from gateway.runtime import Gateway
+from telemetry.backlog import BacklogReader
 from telemetry.exchange import Exchange
 from telemetry.metrics import METRICS, State, snapshot, write_snapshot
-from telemetry.progress import BacklogReader
 from telemetry.prometheus import exposition
 
 

@@ -1,137 +1,37 @@
-"""How far the journal is behind: what its writer tells after each round, and what lies in the folder.
+"""How far the journal's writer is: kept in a small file beside the journal, for its next start and for whoever asks."""
 
-The writer leaves a small file beside the journal; whoever is asked compares it with the segments that are there.
-"""
-
-import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from telemetry.audit.chain import Chain
-from telemetry.captured import SealedContent
-from telemetry.failures import FailureCounts
-from telemetry.journal import Entry, parse
 from telemetry.metrics import replace_file
-from telemetry.types import Intent
-from telemetry.writer import BATCH_BYTES, SET_ASIDE, Hourly, OnRows, Writer
 
 PROGRESS_FILE = "progress.json"
-REPORT_EVERY_S = 0.5
-LOOKED_AT = BATCH_BYTES
-"""Bytes behind the writer's place in which a whole line is looked for: most are a few hundred long, sealed content is
-the longest."""
 
 
-class Progress(msgspec.Struct, kw_only=True):
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """`at`: epoch seconds. `offsets`: bytes of each segment that are in the database."""
 
     at: float
     offsets: dict[str, int] = {}
 
 
-class ReportingWriter(Writer):
-    """Says after each round that stored something, and else twice a second, how far it is. That it cannot say so is no
-    reason to stop: the age of what it said last tells."""
-
-    def __init__(
-        self, folder: Path, on_rows: OnRows, chain: Chain, hourly: Hourly = lambda now: None
-    ) -> None:
-        super().__init__(folder, self._heard, chain, hourly)
-        self._place, self._told = folder / PROGRESS_FILE, on_rows
-        self._reported = 0.0
-
-    def run_once(self) -> int:
-        stored = super().run_once()
-        now = time.time()
-        if stored or now - self._reported >= REPORT_EVERY_S:
-            self._report(now)
-        return stored
-
-    def _heard(self, used: Mapping[str, datetime]) -> None:
-        self._told(used)
-        now = time.time()
-        if now - self._reported >= REPORT_EVERY_S:
-            self._report(now)
-
-    def _report(self, now: float) -> None:
-        self._reported = now
-        told = Progress(at=now, offsets={name: segment.offset for name, segment in self._segments.items()})
-        with suppress(OSError):
-            replace_file(self._place, msgspec.json.encode(told))
-
-
-class Backlog(NamedTuple):
-    """`oldest_s`: age of the oldest line that is not in the database. `lag_s`: since the writer last got on; None when
-    it never has. `set_aside`: records that no column took."""
-
-    bytes: int
-    oldest_s: float
-    lag_s: float | None
-    set_aside: int
-
-
-class BacklogReader:
-    """Looks at a journal's folder. Keeps count of what is set aside, so as not to read it each time."""
+class ProgressFile:
+    """In the journal's folder; one process writes it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._aside = (0, 0)
+        self._place = folder / PROGRESS_FILE
 
-    def read(self, now: float | None = None) -> Backlog:
-        now = time.time() if now is None else now
-        progress = self._progress()
-        offsets = progress.offsets if progress else {}
-        waiting, oldest = 0, now
-        for path in self._folder.glob("*.spool"):
-            with suppress(OSError):  # stored and removed meanwhile
-                offset = offsets.get(path.name, 0)
-                behind = path.stat().st_size - offset
-                if behind > 0:
-                    waiting += behind
-                    oldest = min(oldest, _written(path, offset) or now)
-        lag = max(now - progress.at, 0.0) if progress else None
-        return Backlog(waiting, now - oldest, lag, self._set_aside())
-
-    def _progress(self) -> Progress | None:
+    def read(self) -> Progress | None:
+        """None where none was kept, or nothing can be made of it."""
         with suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode((self._folder / PROGRESS_FILE).read_bytes(), type=Progress)
+            return msgspec.json.decode(self._place.read_bytes(), type=Progress)
         return None
 
-    def _set_aside(self) -> int:
-        """Lines of the file, read on from where it was left."""
-        try:
-            with (self._folder / SET_ASIDE).open("rb") as file:
-                seen, count = self._aside
-                if file.seek(0, 2) < seen:
-                    seen = count = 0
-                file.seek(seen)
-                while piece := file.read(1024 * 1024):
-                    seen, count = seen + len(piece), count + piece.count(b"\n")
-                self._aside = seen, count
-        except OSError:
-            self._aside = 0, 0
-        return self._aside[1]
-
-
-def _written(path: Path, offset: int) -> float | None:
-    """When the first whole line behind `offset` was, in epoch seconds."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(LOOKED_AT)
-    entry = next(parse(data[: data.rfind(b"\n") + 1]), None)
-    return None if entry is None else _moment(entry)
-
-
-def _moment(entry: Entry) -> float | None:
-    if isinstance(entry, Intent):
-        return entry.started_at
-    if isinstance(entry, SealedContent):
-        return entry.stored_at
-    if isinstance(entry, FailureCounts):
-        return max((count.last_at for count in entry.counts), default=None)
-    return entry.started_at + entry.duration_ms / 1000
+    def keep(self, at: float, offsets: Mapping[str, int]) -> None:
+        """On a full disk nothing is kept: the age of what was kept before tells, and a writer that reads on from there
+        finds what is stored already."""
+        with suppress(OSError):
+            replace_file(self._place, msgspec.json.encode(Progress(at=at, offsets=dict(offsets))))

@@ -6,11 +6,9 @@ every intent in it has its outcome, or its process is dead and the outcome is re
 """
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from telemetry.audit.chain import Chain
 from telemetry.audit.pruning import prune
 from telemetry.journal import Entry, is_alive, parse
 from telemetry.models import RequestLog
+from telemetry.progress import ProgressFile
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
 BATCH_BYTES = 1024 * 1024
@@ -30,7 +29,8 @@ POLL_S = 0.2
 LOCK_WAIT_S = 3.0
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 SET_ASIDE = "set-aside.jsonl"
-OFFSETS = "offsets.json"
+REPORT_EVERY_S = 0.5
+"""At the latest, and in the midst of a long round too, the writer says how far it is."""
 UNFIT = (OverflowError, ValueError, TypeError, DataError, IntegrityError)
 """What a value raises that a column does not take. Everything else the database raises is waited out."""
 PRUNE_EVERY = timedelta(hours=1)
@@ -86,8 +86,8 @@ class Writer:
     ) -> None:
         self._folder, self._on_rows, self._chain, self._hourly = folder, on_rows, chain, hourly
         self._segments: dict[str, Segment] = {}
-        self._reached = folder / OFFSETS
-        self._kept: dict[str, int] | None = None
+        self._progress = ProgressFile(folder)
+        self._told_at = 0.0
         self._begun = False
         self._pruned: datetime | None = None
 
@@ -115,15 +115,18 @@ class Writer:
             for segment in segments:
                 stored += self._drain(segment, segments)
             self._tidy(owner, segments, alive=alive)
-        with suppress(OSError):  # a full disk; then some of it is read again, and found to be stored
-            self._keep_offsets()
+        self._tell(at_once=stored > 0)
         self._chain.tell()
         return stored
 
     def _by_owner(self) -> dict[str, list[Segment]]:
         found: dict[str, list[Segment]] = {}
         names = sorted(path.name for path in self._folder.glob("*.spool"))
-        reached = self._offsets() if set(names) - set(self._segments) else {}
+        reached: Mapping[str, int] = {}
+        if set(names) - set(self._segments):
+            # A record that was pruned since must not come back from the journal.
+            progress = self._progress.read()
+            reached = progress.offsets if progress else {}
         self._segments = {
             name: self._segments.get(name) or Segment(self._folder / name, reached.get(name, 0))
             for name in names
@@ -132,25 +135,12 @@ class Writer:
             found.setdefault(segment.owner, []).append(segment)
         return found
 
-    def _offsets(self) -> dict[str, int]:
-        """How far an earlier writer came. A record that was pruned since must not come back from the journal."""
-        try:
-            return {str(name): int(offset) for name, offset in json.loads(self._reached.read_text()).items()}
-        except (OSError, ValueError, AttributeError):
-            return {}
-
-    def _keep_offsets(self) -> None:
-        offsets = {name: segment.offset for name, segment in self._segments.items() if segment.offset}
-        if offsets == self._kept:
-            return
-        if offsets:
-            made = self._reached.with_suffix(".new")
-            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(offsets, file)
-            made.replace(self._reached)
-        else:
-            self._reached.unlink(missing_ok=True)
-        self._kept = offsets
+    def _tell(self, *, at_once: bool = False) -> None:
+        """How far it is."""
+        now = time.time()
+        if at_once or now - self._told_at >= REPORT_EVERY_S:
+            self._told_at = now
+            self._progress.keep(now, {name: segment.offset for name, segment in self._segments.items()})
 
     def _drain(self, segment: Segment, siblings: Sequence[Segment]) -> int:
         stored = 0
@@ -161,6 +151,7 @@ class Writer:
             beside.store(entries, self._set_aside)
             stored += self._store([entry for entry in entries if isinstance(entry, CallRecord)])
             segment.offset = offset
+            self._tell()
             segment.note(entries, siblings)
 
     def _tidy(self, owner: str, segments: Sequence[Segment], *, alive: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from telemetry.audit.places import AuditFolder
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
+from telemetry.progress import PROGRESS_FILE
 from telemetry.types import CallRecord, Intent
 from telemetry.writer import OnRows, Writer
 
@@ -52,6 +53,11 @@ def writer(folder: Path, on_rows: OnRows = ignore, **more: Any) -> Writer:
 
 def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.spool"))
+
+
+def left(folder: Path) -> list[str]:
+    """What lies there besides the word of how far the writer is."""
+    return [path.name for path in folder.iterdir() if path.name != PROGRESS_FILE]
 
 
 def outcomes() -> dict[str, str]:

@@ -7,11 +7,12 @@ import pytest
 from disk import full_at
 from recorded import audit, call, ignore, intent, outcome, segments
 
+from telemetry.backlog import BacklogReader
 from telemetry.captured import SealedContent
 from telemetry.failures import FailureTally
 from telemetry.journal import Journal
-from telemetry.progress import PROGRESS_FILE, BacklogReader, ReportingWriter
-from telemetry.writer import SET_ASIDE
+from telemetry.progress import PROGRESS_FILE
+from telemetry.writer import SET_ASIDE, Writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,7 +42,7 @@ def test_what_no_writer_has_stored_waits_since_its_oldest_line(tmp_path: Path) -
 def test_what_is_stored_waits_no_more_though_its_file_is_still_there(tmp_path: Path) -> None:
     journal, writer, reader = (
         Journal(tmp_path),
-        ReportingWriter(tmp_path, ignore, audit(tmp_path).chain()),
+        Writer(tmp_path, ignore, audit(tmp_path).chain()),
         BacklogReader(tmp_path),
     )
     serve(journal, 1, ago=50)
@@ -60,7 +61,7 @@ def test_what_is_stored_waits_no_more_though_its_file_is_still_there(tmp_path: P
 
 
 def test_a_writer_that_gets_nowhere_lags(tmp_path: Path) -> None:
-    ReportingWriter(tmp_path, ignore, audit(tmp_path).chain()).run_once()
+    Writer(tmp_path, ignore, audit(tmp_path).chain()).run_once()
     assert BacklogReader(tmp_path).read(now=time.time() + 70).lag_s == pytest.approx(70, abs=2)
 
 
@@ -104,11 +105,11 @@ def test_records_set_aside_are_counted_as_they_come(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_no_writer_from_storing(tmp_path: Path) -> None:
-    journal, writer = Journal(tmp_path), ReportingWriter(tmp_path, ignore, audit(tmp_path).chain())
+    journal, writer = Journal(tmp_path), Writer(tmp_path, ignore, audit(tmp_path).chain())
     writer.run_once()
     before = (tmp_path / PROGRESS_FILE).read_bytes()
     with full_at(5):
-        writer._report(time.time())
+        writer._tell(at_once=True)
     assert (tmp_path / PROGRESS_FILE).read_bytes() == before
     serve(journal, 1)
     assert writer.run_once() == 1

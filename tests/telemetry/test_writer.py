@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from recorded import AT, call, intent, outcome, outcomes, segments, serve, writer
+from recorded import AT, call, intent, left, outcome, outcomes, segments, serve, writer
 
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
@@ -45,7 +45,7 @@ def test_a_segment_is_read_on_from_where_it_was_left(tmp_path: Path) -> None:
     assert moving.run_once() == 1
     journal.close()
     assert moving.run_once() == 0
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
     assert RequestLog.objects.count() == 3
 
 
@@ -58,7 +58,7 @@ def test_a_new_writer_that_reads_everything_again_stores_nothing_twice(tmp_path:
     journal.close()
     writer(tmp_path).run_once()
     assert outcomes() == {call(n): "ok" for n in range(1, 13)}
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
 
 
 def test_copies_of_a_segment_store_nothing_twice(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_open_calls_of_a_dead_process_are_unknown_and_those_of_a_live_one_wait(t
     living.close()
     watching["b"].run_once()
     assert outcomes()[call(4)] == "TEMPORARY"
-    assert [list((tmp_path / name).iterdir()) for name in "ab"] == [[], []]
+    assert [left(tmp_path / name) for name in "ab"] == [[], []]
 
 
 def test_an_outcome_in_a_later_segment_closes_its_call(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_torn_last_line_is_given_up_with_its_process(tmp_path: Path) -> None:
     journal.close()
     moving.run_once()
     assert outcomes() == {call(1): "ok", call(2): "UNKNOWN"}
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []
 
 
 def test_what_is_too_long_is_cut_and_nul_is_removed(tmp_path: Path) -> None:
@@ -178,4 +178,4 @@ def test_a_row_that_was_pruned_does_not_come_back_from_the_journal(tmp_path: Pat
     journal.close()
     writer(tmp_path).run_once()
     assert outcomes() == {call(2): "ok", call(3): "UNKNOWN"}, "nor is an open intent forgotten"
-    assert list(tmp_path.iterdir()) == []
+    assert left(tmp_path) == []

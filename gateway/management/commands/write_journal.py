@@ -13,8 +13,7 @@ from clients.loader import note_use
 from gateway.places import audit_folder, journal_folder
 from telemetry import beside
 from telemetry.audit.keys import KeyFileError
-from telemetry.progress import ReportingWriter
-from telemetry.writer import WriterLock, run
+from telemetry.writer import Writer, WriterLock, run
 
 
 class Command(BaseCommand):
@@ -28,7 +27,7 @@ class Command(BaseCommand):
         folder = journal_folder()
         lock = WriterLock(folder)
         try:
-            writer = ReportingWriter(folder, note_use, audit_folder().chain(), prune_besides)
+            writer = Writer(folder, note_use, audit_folder().chain(), prune_besides)
         except KeyFileError as error:
             raise CommandError(str(error), returncode=2) from None
         if not options["until_eof"]:

@@ -1,0 +1,85 @@
+"""How far the journal is behind: what its writer told last, compared with what lies in the folder."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from telemetry.captured import SealedContent
+from telemetry.failures import FailureCounts
+from telemetry.journal import Entry, parse
+from telemetry.progress import ProgressFile
+from telemetry.types import Intent
+from telemetry.writer import BATCH_BYTES, SET_ASIDE
+
+LOOKED_AT = BATCH_BYTES
+"""Bytes behind the writer's place in which a whole line is looked for: most are a few hundred long, sealed content is
+the longest."""
+
+
+class Backlog(NamedTuple):
+    """`oldest_s`: age of the oldest line that is not in the database. `lag_s`: since the writer last got on; None when
+    it never has. `set_aside`: records that no column took."""
+
+    bytes: int
+    oldest_s: float
+    lag_s: float | None
+    set_aside: int
+
+
+class BacklogReader:
+    """Looks at a journal's folder. Keeps count of what is set aside, so as not to read it each time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._progress = ProgressFile(folder)
+        self._aside = (0, 0)
+
+    def read(self, now: float | None = None) -> Backlog:
+        now = time.time() if now is None else now
+        progress = self._progress.read()
+        offsets = progress.offsets if progress else {}
+        waiting, oldest = 0, now
+        for path in self._folder.glob("*.spool"):
+            with suppress(OSError):  # stored and removed meanwhile
+                offset = offsets.get(path.name, 0)
+                behind = path.stat().st_size - offset
+                if behind > 0:
+                    waiting += behind
+                    oldest = min(oldest, _written(path, offset) or now)
+        lag = max(now - progress.at, 0.0) if progress else None
+        return Backlog(waiting, now - oldest, lag, self._set_aside())
+
+    def _set_aside(self) -> int:
+        """Lines of the file, read on from where it was left."""
+        try:
+            with (self._folder / SET_ASIDE).open("rb") as file:
+                seen, count = self._aside
+                if file.seek(0, 2) < seen:
+                    seen = count = 0
+                file.seek(seen)
+                while piece := file.read(1024 * 1024):
+                    seen, count = seen + len(piece), count + piece.count(b"\n")
+                self._aside = seen, count
+        except OSError:
+            self._aside = 0, 0
+        return self._aside[1]
+
+
+def _written(path: Path, offset: int) -> float | None:
+    """When the first whole line behind `offset` was, in epoch seconds."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(LOOKED_AT)
+    entry = next(parse(data[: data.rfind(b"\n") + 1]), None)
+    return None if entry is None else _moment(entry)
+
+
+def _moment(entry: Entry) -> float | None:
+    if isinstance(entry, Intent):
+        return entry.started_at
+    if isinstance(entry, SealedContent):
+        return entry.stored_at
+    if isinstance(entry, FailureCounts):
+        return max((count.last_at for count in entry.counts), default=None)
+    return entry.started_at + entry.duration_ms / 1000
