@@ -99,6 +99,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_AUDIT_SYNC", "choice", "interval", "When the journal reaches the disk, so that it survives a power cut: `always` before a call goes on, `interval` every 20 ms, `off` when the system likes. The death of the process loses nothing in any of them.", {"choices": ("always", "interval", "off")}),
         ("LLM_CALLER_AUDIT_KEY_PATH", "str", "", "File of the key that signs the record; made at first start. Unset: `audit/signing.key` in the state folder."),
         ("LLM_CALLER_AUDIT_CHECKPOINTS_PATH", "str", "", "File to which every checkpoint is appended, best on another disk or an append-only mount. Unset: `audit/checkpoints.jsonl` in the state folder."),
+        ("LLM_CALLER_AUDIT_VERIFY_HOURS", "int", 24, "Hours between two verifications of the whole record, which the server begins by itself; 0 is off.", {"minimum": 0}),
         ("LLM_CALLER_CAPTURE_MAX_BYTES", "int", 262_144, "Most of a call's content that is kept of clients whose setting says so, request and answer together, up to 524288; the rest is cut, and told to be.", {"minimum": 1024, "maximum": 524_288}),
         ("LLM_CALLER_FAILED_AUTH_DAYS", "int", 90, "Days that failed authentication is kept: the counts by address, minute and kind.", {"minimum": 1}),
     ),

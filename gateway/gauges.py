@@ -6,12 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 import django
 
 from gateway.environment import BASE_DIR
 from gateway.runtime import Gateway
 from telemetry import families
+from telemetry.audit import verdict
 from telemetry.backlog import BacklogReader
 from telemetry.families import Family
 from telemetry.logs import log
@@ -38,8 +40,8 @@ def own(gateway: Gateway) -> Gauges:
     }
 
 
-def shared(backlog: BacklogReader) -> Gauges:
-    """What is the same whichever process is asked: the journal, the log file, the installation."""
+def shared(backlog: BacklogReader, audit_folder: Path) -> Gauges:
+    """What is the same whichever process is asked: the journal, the record, the log file, the installation."""
     behind = backlog.read()
     standing = log.standing()
     gauges: Gauges = {
@@ -49,6 +51,8 @@ def shared(backlog: BacklogReader) -> Gauges:
         families.SET_ASIDE: {(): behind.set_aside},
         families.BUILD: {(version(), sys.version.split()[0], django.get_version()): 1},
     }
+    if (verified := verdict.told(audit_folder)) is not None:
+        gauges |= {families.VERIFIED: {(): verified.at}, families.FINDINGS: {(): verified.found}}
     if standing is not None:
         gauges[families.LOG_BYTES] = {(): standing.bytes}
         gauges[families.LOG_ROTATED] = {(): standing.rotated}

@@ -61,7 +61,9 @@ class Process:
             database=lambda: (watcher.database_ok, watcher.database_detail),
             on_models=lambda name, models: watcher.soon(lambda: remember_discovered(name, models)),
         )
-        scrape = self._scrape = Scrape(gateway, Path(settings.STATE_DIR), journal_folder())
+        scrape = self._scrape = Scrape(
+            gateway, Path(settings.STATE_DIR), journal_folder(), audit_folder().folder
+        )
         self._writer.start()
         self._monitor.publish(complete=False)
         watcher.start()

@@ -15,8 +15,10 @@ from telemetry.prometheus import exposition
 class Scrape:
     """One per process; from any thread. It reads and writes small files, so it is never used on the event loop."""
 
-    def __init__(self, gateway: Gateway, state_folder: Path, journal_folder: Path) -> None:
-        self._gateway, self._folder = gateway, state_folder
+    def __init__(
+        self, gateway: Gateway, state_folder: Path, journal_folder: Path, audit_folder: Path
+    ) -> None:
+        self._gateway, self._folder, self._audit = gateway, state_folder, audit_folder
         self._exchange = Exchange(state_folder / "metrics")
         self._backlog = BacklogReader(journal_folder)
         self._one_at_a_time = threading.Lock()
@@ -36,7 +38,7 @@ class Scrape:
             with suppress(OSError):  # a full disk is told of every second, and the numbers are wanted then
                 self._exchange.publish(state)
             total, live = self._exchange.merged(state)
-            return exposition(total, live, shared(self._backlog), accept)
+            return exposition(total, live, shared(self._backlog, self._audit), accept)
 
     def stop(self) -> None:
         """Raises `OSError` when the last of it cannot be written."""

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from telemetry.audit import verdict
 from telemetry.audit.standing import faults
 from telemetry.health import Status
 from telemetry.logs import log
@@ -64,6 +65,11 @@ class WriterProcess:
             return "degraded", f"Some calls could not be stored; they lie in {SET_ASIDE} beside the journal"
         if told := faults(self._audit):
             return "degraded", "; ".join(told)
+        if (verified := verdict.told(self._audit)) is not None and verified.found:
+            return (
+                "degraded",
+                f"The last verification of the record found {verified.found} that is not as it was signed",
+            )
         return "ok", None
 
     def stop(self, timeout_s: float = 10) -> None:

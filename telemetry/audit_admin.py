@@ -32,9 +32,7 @@ class TombstoneAdmin(ReadOnlyAdmin):
 
 @admin.register(AuditVerification)
 class VerificationAdmin(ReadOnlyAdmin):
-    empty_says = (
-        "The record has not been verified yet: manage.py audit_verify does it, and keeps here what it found."
-    )
+    empty_says = "The record has not been verified yet. The server does it once a day; manage.py audit_verify does it at once."
     empty_link = ("For auditors", "docs")
     list_display = ("started_at", "by", "scope", "rows", "found")
     search_fields = ("by", "scope")

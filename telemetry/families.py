@@ -145,6 +145,16 @@ SET_ASIDE = Family(
     "Records that no column took, in set-aside.jsonl beside the journal.",
     "shared",
 )
+VERIFIED = Family(
+    "audit_verified_timestamp_seconds",
+    "gauge",
+    (),
+    "When the whole record was last verified, since 1970; absent before it first was.",
+    "shared",
+)
+FINDINGS = Family(
+    "audit_findings", "gauge", (), "What that verification found: changed, removed or forged rows.", "shared"
+)
 LOG_BYTES = Family("log_file_bytes", "gauge", (), "Size of the log file that is written to.", "shared")
 LOG_ROTATED = Family("log_rotated_files", "gauge", (), "Rotated log files there are.", "shared")
 LOG_CEILING = Family(
@@ -171,6 +181,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     *(LOG_DROPPED, LOG_WRITES, LOG_NOTICES, EVENTS),
     *(IN_FLIGHT, CONFIG_VERSION, PROVIDER_UP, STARTED, PROCESSES, BACKLOG, OLDEST, LAG, SET_ASIDE),
+    *(VERIFIED, FINDINGS),
     *(LOG_BYTES, LOG_ROTATED, LOG_CEILING, BUILD),
 )
 DERIVED: dict[str, tuple[Family, tuple[str, ...]]] = {

@@ -222,6 +222,9 @@ class AuditVerification(models.Model):
     finished_at = models.DateTimeField()
     by = models.CharField(max_length=150)
     scope = models.CharField(max_length=200)
+    whole = models.BooleanField(
+        default=False, help_text="All rows, against the gateway's own copies and keys."
+    )
     rows = models.PositiveBigIntegerField()
     found = models.PositiveBigIntegerField()
     findings = models.JSONField(default=list)

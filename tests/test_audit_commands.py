@@ -1,6 +1,7 @@
 """`audit_verify`, `audit_export` and `audit_prune`, as Olga runs them."""
 
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from django.core.management import CommandError, call_command
 from gateway.management.commands.write_journal import Command as WriteJournal
 from gateway.models import ConfigChange
 from gateway.places import audit_folder, journal_folder
+from telemetry.audit import verdict
 from telemetry.journal import Journal
 from telemetry.models import AuditVerification, LegalHold, RequestLog, RetentionRule
 from telemetry.types import CallRecord
@@ -62,6 +64,18 @@ def test_an_honest_record_is_verified_and_the_verification_kept(state: Path) -> 
     assert "nothing found" in told
     kept = AuditVerification.objects.get()
     assert (kept.rows, kept.found, kept.findings) == (5, 0, [])
+
+
+def test_only_a_verification_of_everything_counts_as_one(state: Path) -> None:
+    run("audit_verify", "--since", "2023-11-14T23:30")
+    assert verdict.told(audit_folder().folder) is None
+    assert not AuditVerification.objects.get().whole
+    run("audit_verify")
+    told = verdict.told(audit_folder().folder)
+    assert told is not None
+    assert (told.rows, told.found) == (5, 0)
+    assert told.at == pytest.approx(time.time(), abs=60)
+    assert AuditVerification.objects.filter(whole=True).count() == 1
 
 
 def test_a_changed_row_is_named_and_the_exit_code_is_1(state: Path) -> None:

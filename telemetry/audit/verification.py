@@ -127,8 +127,22 @@ def newest() -> tuple[AuditCheckpoint | None, AuditVerification | None]:
     return AuditCheckpoint.objects.order_by("-pk").first(), AuditVerification.objects.order_by("-pk").first()
 
 
-def keep(verified: Verified, *, by: str, scope: str, started_at: datetime) -> AuditVerification:
+def due_since() -> datetime | None:
+    """Since when the whole record has not been verified: the last time it was, else its first signature."""
+    last = (
+        AuditVerification.objects.filter(whole=True)
+        .order_by("-pk")
+        .values_list("started_at", flat=True)
+        .first()
+    )
+    if last is not None:
+        return last
+    first = AuditCheckpoint.objects.order_by("pk").first()
+    return first.signed_at if first else None
+
+
+def keep(verified: Verified, *, by: str, scope: str, whole: bool, started_at: datetime) -> AuditVerification:
     return AuditVerification.objects.create(
-        started_at=started_at, finished_at=datetime.now(UTC), by=by, scope=scope, rows=verified.rows,
+        started_at=started_at, finished_at=datetime.now(UTC), by=by, scope=scope, whole=whole, rows=verified.rows,
         found=verified.found, findings=[str(finding) for finding in verified.findings[:KEPT]],
     )  # fmt: skip

@@ -3,6 +3,7 @@
 import select
 import signal
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from clients.loader import note_use
 from gateway.places import audit_folder, journal_folder
+from gateway.verifying import Schedule
 from telemetry import beside
 from telemetry.audit.keys import KeyFileError
 from telemetry.writer import Writer, WriterLock, run
@@ -24,24 +26,32 @@ class Command(BaseCommand):
         parser.add_argument("--until-eof", action="store_true", help="go on until standard input closes")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        beside_server = options["until_eof"]
         folder = journal_folder()
         lock = WriterLock(folder)
+        schedule = Schedule(settings.ENVIRONMENT["LLM_CALLER_AUDIT_VERIFY_HOURS"] if beside_server else 0)
         try:
-            writer = Writer(folder, note_use, audit_folder().chain(), prune_besides)
+            writer = Writer(folder, note_use, audit_folder().chain(), hourly(schedule))
         except KeyFileError as error:
             raise CommandError(str(error), returncode=2) from None
-        if not options["until_eof"]:
-            run(writer, lock, lambda _: True)
-            return
-        # The server's end of the pipe tells when to stop, so that nothing is left unwritten.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        run(writer, lock, _closed)
+        if beside_server:
+            # The server's end of the pipe tells when to stop, so that nothing is left unwritten.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            run(writer, lock, _closed if beside_server else lambda _: True)
+        finally:
+            schedule.stop()
 
 
-def prune_besides(now: datetime) -> None:
+def hourly(schedule: Schedule) -> Callable[[datetime], None]:
     days = settings.ENVIRONMENT["LLM_CALLER_FAILED_AUTH_DAYS"]
-    beside.prune(now, failed_authentication_days=days)
+
+    def done(now: datetime) -> None:
+        beside.prune(now, failed_authentication_days=days)
+        schedule.look(now)
+
+    return done
 
 
 def _closed(seconds: float) -> bool:

@@ -1,0 +1,137 @@
+"""The server verifies the record by itself, and says what it found."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import CHARLIE, RunningGateway, provider_entry, running_gateway
+from fake_provider import FakeProvider
+
+from gateway.verifying import Schedule
+from gateway.writer_process import WriterProcess
+from telemetry.audit import verdict
+from telemetry.audit.verdict import NAME, Verdict
+from telemetry.audit.verification import due_since
+from telemetry.models import AuditCheckpoint, AuditVerification
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Begun(list[list[str]]):
+    """The commands that were begun; each is a process that sleeps until it is ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def begin(self, command: list[str], **more: object) -> subprocess.Popen[bytes]:
+        self.append(command[1:])
+        self.processes.append(REAL([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return self.processes[-1]
+
+
+REAL = subprocess.Popen
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[Begun]:
+    found = Begun()
+    monkeypatch.setattr("gateway.verifying.subprocess.Popen", found.begin)
+    yield found
+    for process in found.processes:
+        process.kill()
+        process.wait()
+
+
+def signed(at: datetime) -> None:
+    AuditCheckpoint.objects.create(chain="a", number=1, sequence=1, signed_at=at, line="{}")
+
+
+def verified(at: datetime, *, whole: bool = True) -> None:
+    AuditVerification.objects.create(
+        started_at=at, finished_at=at, by="olga", scope="", whole=whole, rows=1, found=0
+    )
+
+
+@pytest.mark.django_db
+def test_it_is_due_a_day_after_the_last_one_or_after_the_first_signature() -> None:
+    assert due_since() is None, "there is nothing to verify"
+    signed(NOW)
+    assert due_since() == NOW
+    verified(NOW + HOUR)
+    verified(NOW + 2 * HOUR, whole=False)
+    assert due_since() == NOW + HOUR
+
+
+@pytest.mark.django_db
+def test_one_at_a_time_is_begun_when_it_is_due_and_it_ends_with_the_writer(begun: Begun) -> None:
+    schedule = Schedule(24)
+    schedule.look(NOW)
+    signed(NOW)
+    schedule.look(NOW + 23 * HOUR)
+    assert begun == []
+    schedule.look(NOW + 24 * HOUR)
+    schedule.look(NOW + 25 * HOUR)
+    assert [command[1:] for command in begun] == [["audit_verify", "--scheduled"]]
+    schedule.stop()
+    assert begun.processes[0].poll() is not None
+    schedule.look(NOW + 26 * HOUR)
+    assert len(begun) == 2, "one that was not finished is begun again"
+    schedule.stop()
+
+
+@pytest.mark.django_db
+def test_it_can_be_turned_off(begun: Begun) -> None:
+    signed(NOW)
+    Schedule(0).look(NOW + 1000 * HOUR)
+    assert begun == []
+
+
+def test_what_was_found_degrades_the_health_of_the_record(tmp_path: Path) -> None:
+    writer = WriterProcess(tmp_path, tmp_path)
+    writer._process = REAL([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        for found, status in ((0, "ok"), (3, "degraded")):
+            verdict.tell(tmp_path, Verdict(at=1.0, rows=9, found=found))
+            assert writer.health()[0] == status
+        assert "found 3 that is not as it was signed" in str(writer.health()[1])
+        (tmp_path / NAME).write_text("{")
+        assert writer.health() == ("ok", None)
+    finally:
+        writer.stop()
+
+
+def test_a_server_finds_a_forgery_by_itself_and_tells_of_it(fake: FakeProvider, tmp_path: Path) -> None:
+    with running_gateway(tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}) as gateway:
+        gateway.chat()
+        gateway.wait_for_records(1)
+        gateway.stop()
+        forge(gateway)
+        gateway.start()
+        until = time.monotonic() + 60
+        while "llm_caller_audit_findings 1" not in (text := gateway.get("/metrics", token=CHARLIE).text):
+            assert time.monotonic() < until, text
+            time.sleep(0.2)
+        assert "llm_caller_audit_verified_timestamp_seconds" in text
+        parts = {part["name"]: part for part in gateway.get("/health", token=CHARLIE).json()["components"]}
+        assert (parts["audit"]["status"], "found 1" in parts["audit"]["details"]) == ("degraded", True)
+        code = "from telemetry.models import AuditVerification as V; print(list(V.objects.values_list('by', 'found')))"
+        assert (
+            gateway.manage("shell", "-v", "0", "-c", code).stdout.strip() == "[('schedule', 1), ('ada', 0)]"
+        )
+
+
+def forge(gateway: RunningGateway) -> None:
+    """A row is changed, and the last verification was two days ago."""
+    code = (
+        "from datetime import timedelta; from django.utils import timezone; "
+        "from telemetry.models import AuditVerification, RequestLog; then = timezone.now() - timedelta(days=2); "
+        "RequestLog.objects.update(bytes_in=7); AuditVerification.objects.create("
+        "started_at=then, finished_at=then, by='ada', scope='', whole=True, rows=1, found=0)"
+    )
+    gateway.manage("shell", "-v", "0", "-c", code)
