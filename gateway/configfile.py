@@ -4,16 +4,18 @@ An import is one transaction: all of it, or nothing.
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from clients import loader as clients_loader
 from clients.tokens import Pepper, parse_peppers
-from gateway import changelog, versions
+from gateway import changelog, stopped_tokens, versions
 from gateway.attribution import attributed
 from gateway.environment import SettingsError
 from gateway.models import ConfigFile
@@ -22,15 +24,18 @@ from gateway.reading import ImportRefused as ImportRefused
 from gateway.rendering import CLIENTS as CLIENTS
 from gateway.rendering import FILES, PROVIDERS, render
 from providers import loader as providers_loader
+from providers.dependents import if_gone
 from providers.egress import EgressPolicy, parse_networks
 
 
 class Outcome(NamedTuple):
-    """`states`: file name → what an export would have written before and after."""
+    """`warnings`: of what the files say. `consequences`: who is not served any more. `states`: file name → what an
+    export would have written before and after."""
 
     changed: list[str]
     unchanged: list[str]
     warnings: list[str]
+    consequences: list[str]
     states: dict[str, tuple[bytes, bytes]]
 
 
@@ -85,7 +90,7 @@ def import_contents(
 
 
 def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
-    outcome = Outcome([], [], [], {})
+    outcome = Outcome([], [], [], [], {})
     for item in loaded:
         before = render(item.name)
         # In a savepoint, so that an import that changes nothing leaves no version behind.
@@ -99,7 +104,29 @@ def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
         outcome.states[item.name] = (before, after)
         if item.content.own:
             note_synced(item.name, item.raw)
+    outcome.consequences.extend(_consequences(outcome))
     return outcome
+
+
+def _consequences(outcome: Outcome) -> list[str]:
+    """Asked for after all files: whether a client counts on a provider may be what another file changes."""
+    said = []
+    if PROVIDERS in outcome.changed:
+        before, after = (_enabled(json.loads(text)) for text in outcome.states[PROVIDERS])
+        said += [
+            f"{name} is gone or disabled. {words}"
+            for name in sorted(before - after)
+            if (words := if_gone([name]))
+        ]
+    if CLIENTS in outcome.changed:
+        before, after = (json.loads(text) for text in outcome.states[CLIENTS])
+        said += stopped_tokens.warnings(stopped_tokens.stopped_tokens(before, after, timezone.now()))
+    return said
+
+
+def _enabled(document: Mapping[str, Any]) -> set[str]:
+    providers = document.get("providers", {})
+    return {name for name, entry in providers.items() if entry.get("enabled", True)}
 
 
 def _store(item: Loaded, *, merge: bool) -> None:

@@ -254,6 +254,24 @@ def test_roll_back_warns_of_keys_that_are_gone_and_tokens_that_live_again(ada: B
     assert f"client bob: token {minted.token_id}: revocation taken back" in said
 
 
+def test_a_plan_warns_of_the_clients_of_a_provider_that_goes(ada: Browser) -> None:
+    call_with(PROVIDERS, TWO)
+    bob = {"toolId": "bob", "token": "bob-token", "allowedMethods": ["chat"], "allowedProviders": ["two"]}
+    call_with(CLIENTS, {"clients": [bob]})
+    words = "Clients that may use no other provider, so that nothing answers them: bob."
+    said = f"two is gone or disabled. {words}"
+    assert said in text_of(ada.get(planned(ada, PROVIDERS, ONE)))
+    disabled = {"providers": {"one": ENTRY, "two": ENTRY | {"enabled": False}}}
+    assert said in text_of(ada.get(planned(ada, PROVIDERS, disabled)))
+    assert "nothing answers" not in text_of(ada.get(planned(ada, PROVIDERS, ONE, merge="1")))
+
+
+def call_with(name: str, document: Any) -> None:
+    path = django_settings.CONFIG_DIR / name
+    write(path, document)
+    import_files({name: path})
+
+
 def test_a_plan_warns_of_each_token_that_would_stop_working(ada: Browser) -> None:
     first = issue("bob", ("chat",), peppers()[0])
     version = ConfigVersion.objects.first()
@@ -262,8 +280,8 @@ def test_a_plan_warns_of_each_token_that_would_stop_working(ada: Browser) -> Non
     revoke(issue("bob", (), peppers()[0]).token_id)
     kept = json.loads(render(CLIENTS))
     rolled = text_of(ada.get(ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url))
-    assert f"Token {later.token_id} of client bob stops working when this is applied." in rolled
-    assert f"Token {gone.token_id} of client eve stops working when this is applied." in rolled
+    assert f"Token {later.token_id} of client bob stops working." in rolled
+    assert f"Token {gone.token_id} of client eve stops working." in rolled
     assert rolled.count("stops working") == 2, "neither the token that stays nor the revoked one"
     both = text_of(ada.get(planned(ada, CLIENTS, {"clients": kept["clients"][1:]})))
     assert f"Tokens {first.token_id}, {later.token_id} of client bob stop working" in both

@@ -9,7 +9,15 @@ from gateway.assistant import client_menu, provider_menu
 from gateway.assistant.changes import pending
 from gateway.assistant.draft import Draft, clients, is_changed, providers
 from gateway.assistant.prompts import Back, Console, position
-from gateway.assistant.saving import ChangedMeanwhile, Saved, begin, edited_by_hand, save, write_file
+from gateway.assistant.saving import (
+    ChangedMeanwhile,
+    Saved,
+    begin,
+    consequences,
+    edited_by_hand,
+    save,
+    write_file,
+)
 from gateway.backups import SaveError
 from gateway.reading import ImportRefused
 from gateway.rendering import FILES
@@ -136,6 +144,8 @@ class Menu:
             self.console.say("There is nothing to save.")
             return False
         self.show_changes()
+        for warning in consequences(self.draft):
+            self.console.say(f"warning: {warning}")
         for name in edited_by_hand():
             self.console.say(
                 f"{settings.CONFIG_DIR / name} was changed by hand since it last met the database. Saving replaces "

@@ -16,6 +16,7 @@ from gateway.assistant.checking import contents
 from gateway.assistant.draft import Documents, Draft, TokenRequest, is_changed
 from gateway.attribution import attributed
 from gateway.models import ConfigVersion
+from gateway.reading import ImportRefused
 from gateway.reload import default_timeouts
 from gateway.rendering import FILES, render
 from providers.loader import load_catalog
@@ -88,6 +89,14 @@ def save(draft: Draft, *, author: str, reason: str, overwrite: bool = False) -> 
             keep(name, key, ring)
         issued = [_issue(request) for request in draft.tokens]
     return Saved(issued, [warning for warning in outcome.warnings if not _is_settled(warning, draft)])
+
+
+def consequences(draft: Draft) -> list[str]:
+    """Who would not be served any more; of a draft that cannot be saved, nothing: saving it says why."""
+    try:
+        return configfile.import_contents(contents(draft.now), dry_run=True).consequences
+    except ImportRefused:
+        return []
 
 
 def _is_settled(warning: str, draft: Draft) -> bool:

@@ -9,7 +9,6 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -17,7 +16,6 @@ from gateway import plans, versions
 from gateway.canonical import without_minted_ids
 from gateway.configfile import Outcome, import_contents, read_contents
 from gateway.console.configuration import MAY_CHANGE, page, require, shown
-from gateway.console.stopped_tokens import stopped_tokens, warnings
 from gateway.difference import Change, difference
 from gateway.models import ConfigVersion
 from gateway.reading import Content, ImportRefused
@@ -100,7 +98,7 @@ def _show(request: HttpRequest, found: plans.Plan) -> HttpResponse:
         plan=found,
         version=version,
         difference=shown(changes),
-        warnings=outcome.warnings + _stopped(outcome) + _revived(changes),
+        warnings=outcome.warnings + outcome.consequences + _revived(changes),
         nothing=not outcome.changed,
     )
 
@@ -120,14 +118,6 @@ def _changes(outcome: Outcome, loaded: Sequence[plans.Loaded]) -> dict[str, tupl
         known = {token["id"] for client in before.get("clients", ()) for token in client.get("tokens", ())}
         found[name] = difference(before, without_minted_ids(after, known | given))
     return found
-
-
-def _stopped(outcome: Outcome) -> list[str]:
-    """Tokens that somebody may be using right now."""
-    if CLIENTS not in outcome.changed:
-        return []
-    before, after = (json.loads(text) for text in outcome.states[CLIENTS])
-    return warnings(stopped_tokens(before, after, timezone.now()))
 
 
 def _revived(changes: dict[str, tuple[Change, ...]]) -> list[str]:

@@ -361,3 +361,13 @@ def test_stored_texts_do_not_reach_the_terminal_s_controls() -> None:
     ada = Dialogue(CHANGE_CLIENT, "2", "<")
     ada.run()
     assert all(character.isprintable() or character == "\n" for character in ada.text)
+
+
+def test_who_would_not_be_served_any_more_is_said_before_saving(folder: Path) -> None:
+    token = issue("bob", ("chat",), peppers()[0])
+    dialogue = Dialogue(DELETE_CLIENT, "1", "y", SAVE)
+    dialogue.run()
+    (warned,) = [n for n, line in enumerate(dialogue.lines) if f"{token.token_id} of client bob" in line]
+    assert dialogue.lines[warned].startswith("warning: Tokens ")
+    assert "Reason, for the history" in dialogue.lines[warned + 1]
+    assert "bob" in clients(), "nothing was saved"

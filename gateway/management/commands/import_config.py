@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 self.stderr.write(str(problem))
             self.stderr.write(f"{len(refused.problems)} problem(s); nothing was changed.")
             sys.exit(2)
-        for warning in outcome.warnings:
+        for warning in outcome.warnings + outcome.consequences:
             self.stderr.write(f"warning: {warning}")
         would = "would be " if options["dry_run"] else ""
         for name in outcome.changed:

@@ -37,9 +37,9 @@ def warnings(found: list[Working]) -> list[str]:
     for token in found[:SHOWN]:
         by_client.setdefault(token.tool_id, []).append(token.token_id)
     said = [
-        f"Token {ids[0]} of client {tool_id} stops working when this is applied."
+        f"Token {ids[0]} of client {tool_id} stops working."
         if len(ids) == 1
-        else f"Tokens {', '.join(ids)} of client {tool_id} stop working when this is applied."
+        else f"Tokens {', '.join(ids)} of client {tool_id} stop working."
         for tool_id, ids in by_client.items()
     ]
     more = len(found) - SHOWN
