@@ -329,11 +329,11 @@ def test_single_grants_that_were_not_used_for_a_month_are_named(ada: Browser) ->
     record(tool_id="bob", method="embed", started_at=NOW - timedelta(days=31))
     record(tool_id="charlie", method="models")
     assert lines(ada) == [
-        f"Client bob has not used its grants embed, models for 30 days. -> /admin/clients/client/{bob.pk}/change/"
+        f"Client bob has not used its methods embed, models for 30 days. -> /admin/clients/client/{bob.pk}/change/"
     ]
     record(tool_id="bob", method="embed")
     assert lines(ada) == [
-        f"Client bob has not used its grant models for 30 days. -> /admin/clients/client/{bob.pk}/change/"
+        f"Client bob has not used its method models for 30 days. -> /admin/clients/client/{bob.pk}/change/"
     ]
 
 

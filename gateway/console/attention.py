@@ -107,16 +107,16 @@ def unused_grants(seen: Seen) -> Iterable[Line]:
             words, action = _unused_words(idle, every=len(idle) == len(grants))
             url = reverse("admin:clients_client_change", args=[client])
             lines.append(Line("degraded", words, action, url))
-    return _few(lines, "clients have grants that they do not use", "admin:clients_client_permissions")
+    return _few(lines, "clients have methods that they do not use", "admin:clients_client_permissions")
 
 
 def _unused_words(idle: Sequence[GrantNote], *, every: bool) -> tuple[str, str]:
     """And what can be done about it."""
     who, days = idle[0].tool_id, UNUSED_AFTER.days
     if every:
-        return f"Client {who} has used none of its grants for {days} days.", "Disable it, or take grants back"
+        return f"Client {who} has used none of its methods for {days} days.", "Disable it, or take methods back"
     methods = ", ".join(grant.method for grant in idle)
-    which = "grant" if len(idle) == 1 else "grants"
+    which = "method" if len(idle) == 1 else "methods"
     return (
         f"Client {who} has not used its {which} {methods} for {days} days.",
         "Take back what it does not need",
