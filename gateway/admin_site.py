@@ -11,7 +11,7 @@ from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
 
-from gateway import second_factor
+from gateway import second_factor, staff_failures
 from gateway.attribution import IN_THE_ADMIN, attributed
 from gateway.console import second_factor as pages
 from gateway.console.home import home
@@ -126,9 +126,11 @@ def _tried(
     with ONE_GUESS:
         for throttle in throttles:
             if throttle.is_over(request):
+                staff_failures.note(request, "password")
                 return problem_response(throttle.problem)
         response = attempt()
         if failed(response):
+            staff_failures.note(request, "password")
             over = [throttle for throttle in throttles if throttle.count(request)]
             return problem_response(over[0].problem) if over else response
     return response

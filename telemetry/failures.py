@@ -1,10 +1,11 @@
-"""Calls without a good token, summed up by address, minute and kind: what is on record of who is nobody's client.
+"""Calls without a good token, and failed logins of staff, summed up by address, minute and kind: what is on record of who is nobody's client.
 
 Counts are told to the journal as they stand, each process its own, again whenever they grew: a line that is read
 twice changes nothing, and one that was lost is made good by the next. Never a token, nor its digest.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from itertools import islice
 
@@ -17,6 +18,8 @@ KINDS = {
     "revoked": "revoked token",
     "disabled": "token of a disabled client",
     "ambiguous": "two different tokens",
+    "password": "wrong name or password of staff",
+    "code": "wrong second factor of staff",
 }
 """How the gateway knows it. The client is told less."""
 MAX_ADDRESSES = 100
@@ -58,16 +61,21 @@ class _Counted:
 
 
 class FailureTally:
-    """The counts of one process. The event loop is its only user."""
+    """The counts of one process. For any thread: clients are met on the event loop, staff in threads."""
 
     def __init__(self) -> None:
         self._process = os.urandom(8).hex()
+        self._lock = threading.Lock()
         self._counted: dict[Key, _Counted] = {}
         self._grown: set[Key] = set()
         self._addresses: set[str] = set()
         self._minute = 0
 
     def note(self, *, address: str, kind: str, route: str, now: float) -> None:
+        with self._lock:
+            self._note(address, kind, route, now)
+
+    def _note(self, address: str, kind: str, route: str, now: float) -> None:
         minute = int(now // MINUTE_S) * MINUTE_S
         if minute > self._minute:
             # A clock that is set back does not open a minute again whose counts may have been let go.
@@ -93,12 +101,13 @@ class FailureTally:
 
     def flush(self, write: Callable[[FailureCounts], None]) -> None:
         """Writes what grew since the last time. What `write` raises goes through; nothing is lost by it."""
-        while self._grown:
-            keys = tuple(islice(self._grown, COUNTS_A_LINE))
-            write(FailureCounts(process=self._process, counts=tuple(self._told(key) for key in keys)))
-            self._grown.difference_update(keys)
-        for key in [key for key in self._counted if key[0] < self._minute]:
-            del self._counted[key]
+        with self._lock:
+            while self._grown:
+                keys = tuple(islice(self._grown, COUNTS_A_LINE))
+                write(FailureCounts(process=self._process, counts=tuple(self._told(key) for key in keys)))
+                self._grown.difference_update(keys)
+            for key in [key for key in self._counted if key[0] < self._minute]:
+                del self._counted[key]
 
     def _told(self, key: Key) -> FailureCount:
         (minute, address, kind), counted = key, self._counted[key]

@@ -28,6 +28,24 @@ def failures(gateway: RunningGateway) -> list[dict[str, Any]]:
     return told
 
 
+def test_failed_logins_of_staff_are_on_record_without_what_was_typed(
+    tmp_path: Path, fake: FakeProvider
+) -> None:
+    providers = {"providers": {"lmstudio_fake": provider_entry(fake.url)}}
+    with running_gateway(tmp_path, providers) as gateway:
+        gateway.client.get("/admin/login/")
+        form = {"csrfmiddlewaretoken": gateway.client.cookies["csrftoken"], "username": "my password, oh no"}
+        answers = [gateway.client.post("/admin/login/", data=form | {"password": "x"}) for _ in range(7)]
+        assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+        metrics = gateway.get("/metrics").text
+        gateway.stop()
+        (told,) = failures(gateway)
+    assert (told["kind"], told["count"], told["route"]) == ("password", 7, "/admin/login/")
+    assert told["address"] == "127.0.0.1"
+    assert "my password" not in str(told)
+    assert "failed_authentication_password" in metrics
+
+
 def test_the_record_tells_why_each_failed_and_the_client_is_not_told(
     tmp_path: Path, fake: FakeProvider
 ) -> None:

@@ -114,7 +114,10 @@ def _unused_words(idle: Sequence[GrantNote], *, every: bool) -> tuple[str, str]:
     """And what can be done about it."""
     who, days = idle[0].tool_id, UNUSED_AFTER.days
     if every:
-        return f"Client {who} has used none of its methods for {days} days.", "Disable it, or take methods back"
+        return (
+            f"Client {who} has used none of its methods for {days} days.",
+            "Disable it, or take methods back",
+        )
     methods = ", ".join(grant.method for grant in idle)
     which = "method" if len(idle) == 1 else "methods"
     return (

@@ -19,7 +19,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from gateway import second_factor
+from gateway import second_factor, staff_failures
 from gateway.attribution import IN_THE_ADMIN, attributed
 from gateway.console.history import note
 from gateway.edge.pages import problem_response
@@ -69,7 +69,7 @@ def enter(request: HttpRequest) -> HttpResponse:
         if second_factor.accept(request.user, request.POST.get("code", "")):
             second_factor.let_in(request)
             return HttpResponseRedirect(target)
-        if CODES.count(request):
+        if _is_too_many(request):
             return problem_response(CODES.problem)
         wrong = True
     return _page(request, "enter", "Second factor", next=target, problem=WRONG if wrong else "")
@@ -93,7 +93,13 @@ def account(request: HttpRequest) -> HttpResponse:
     done = act(request)
     if done is not None:
         return done
-    return problem_response(CODES.problem) if CODES.count(request) else _account_page(request, WRONG)
+    return problem_response(CODES.problem) if _is_too_many(request) else _account_page(request, WRONG)
+
+
+def _is_too_many(request: HttpRequest) -> bool:
+    """Counts a wrong code."""
+    staff_failures.note(request, "code")
+    return CODES.count(request)
 
 
 def _confirm(request: HttpRequest) -> HttpResponse | None:
@@ -149,7 +155,10 @@ def _page(request: HttpRequest, name: str, title: str, **more: object) -> HttpRe
 
 
 def _refuse_guesses(request: HttpRequest) -> HttpResponse | None:
-    return problem_response(CODES.problem) if CODES.is_over(request) else None
+    if not CODES.is_over(request):
+        return None
+    staff_failures.note(request, "code")
+    return problem_response(CODES.problem)
 
 
 def where_to_go(request: HttpRequest) -> str | None:
