@@ -1,113 +1,47 @@
-"""Configuration as a plan: files shown before they are applied, history, roll back, drift, downloads."""
+"""Configuration as a plan: files shown before they are applied, by whom, and what of them is kept."""
 
 import base64
 import json
 import os
 import stat
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import provider_entry, registry, running_gateway
+from config_pages import (  # noqa: F401 - fixtures
+    CANARY,
+    ENTRY,
+    HOME,
+    ONE,
+    TWO,
+    _static_files,
+    ada,
+    apply,
+    folder,
+    kept_plans,
+    logged_in,
+    planned,
+    staff,
+    text_of,
+    upload,
+    write,
+)
 from django.conf import settings as django_settings
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.management import call_command
 from django.db import connection
 from django.test import Client as Browser
 
 from clients.loader import issue, revoke
-from clients.models import Client, ClientToken
+from clients.models import ClientToken
 from gateway import plans
-from gateway.checks import files_and_database
-from gateway.configfile import CLIENTS, FILES, PROVIDERS, drifted, export_file, import_files, peppers
+from gateway.configfile import CLIENTS, PROVIDERS, import_files, peppers
 from gateway.models import ConfigVersion
 from gateway.reading import Content, Loaded
 from gateway.rendering import render, render_all, unpack
 from providers.models import Provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
-HOME = "/admin/configuration/"
-CANARY = 'canary "token" é 5d1f'
-ENTRY = provider_entry("http://localhost:1/v1")
-ONE, TWO = {"providers": {"one": ENTRY}}, {"providers": {"one": ENTRY | {"notes": "GPU"}, "two": ENTRY}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _static_files() -> None:
-    call_command("collectstatic", interactive=False, verbosity=0)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, settings: Any) -> Path:
-    settings.CONFIG_DIR, settings.STATE_DIR = tmp_path / "config", tmp_path / "var"
-    settings.CONFIG_DIR.mkdir()
-    found: Path = settings.CONFIG_DIR
-    return found
-
-
-@pytest.fixture
-def ada() -> Browser:
-    return logged_in(User.objects.create_superuser("ada", "", "ada's password 1"))
-
-
-def logged_in(user: User) -> Browser:
-    browser = Browser()
-    browser.force_login(user)
-    return browser
-
-
-def staff(name: str, *permissions: str) -> Browser:
-    user = User.objects.create_user(name, "", f"{name}'s password 1", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    return logged_in(user)
-
-
-def write(path: Path, document: Any) -> None:
-    path.write_text(document if isinstance(document, str) else json.dumps(document))
-
-
-def upload(browser: Browser, name: str, document: Any, **more: str) -> Any:
-    text = document if isinstance(document, str) else json.dumps(document)
-    file = SimpleUploadedFile("uploaded.json", text.encode(), "application/json")
-    return browser.post(f"{HOME}import/{name}/", {"upload": "1", "file": file} | more)
-
-
-def planned(browser: Browser, name: str, document: Any, **more: str) -> str:
-    """The plan's URL."""
-    response = upload(browser, name, document, **more)
-    assert response.status_code == 302, response.content.decode()
-    assert response.url.startswith(f"{HOME}plan/")
-    url: str = response.url
-    return url
-
-
-def apply(browser: Browser, url: str, **more: str) -> Any:
-    page = browser.get(url)
-    assert page.status_code == 200
-    return browser.post(url, {"version": page.context["version"]} | more, follow=True)
-
-
-class _Text(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: list[str] = []
-
-    def handle_data(self, data: str) -> None:
-        self.words += data.split()
-
-
-def text_of(response: Any) -> str:
-    parser = _Text()
-    parser.feed(response.content.decode())
-    return " ".join(parser.words)
-
-
-def kept_plans() -> list[Path]:
-    found = Path(django_settings.STATE_DIR) / "plans"
-    return list(found.iterdir()) if found.is_dir() else []
 
 
 def test_an_upload_is_shown_then_applied_with_author_and_reason(ada: Browser) -> None:
@@ -211,49 +145,6 @@ def test_nobody_else_opens_a_plan(ada: Browser) -> None:
     assert ada.get(url).status_code == 200
 
 
-def test_roll_back_makes_the_export_of_then(ada: Browser) -> None:
-    apply(ada, planned(ada, PROVIDERS, ONE))
-    apply(ada, planned(ada, CLIENTS, registry()))
-    then, version = render_all(), ConfigVersion.objects.first()
-    assert version is not None
-    apply(ada, planned(ada, PROVIDERS, {"providers": {"three": ENTRY}}))
-    apply(ada, planned(ada, CLIENTS, {"clients": []}))
-    assert render_all() != then
-    rolled = ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/")
-    said = text_of(ada.get(rolled.url))
-    assert "token" in said
-    assert "hmac" not in said
-    done = apply(ada, rolled.url)
-    newest = ConfigVersion.objects.first()
-    assert newest is not None
-    assert newest.reason == f"roll back to version {version.pk}"
-    assert f"version {newest.pk}" in text_of(done)
-    assert render_all() == then
-    assert ClientToken.objects.count() == 2
-
-
-def test_roll_back_gives_a_token_its_former_id_back(ada: Browser) -> None:
-    apply(ada, planned(ada, CLIENTS, registry()))
-    then, version = render_all(), ConfigVersion.objects.get()
-    apply(ada, planned(ada, CLIENTS, {"clients": []}))
-    apply(ada, planned(ada, CLIENTS, registry()))
-    assert render_all() != then, "the same tokens have new ids"
-    apply(ada, ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url)
-    assert render_all() == then
-
-
-def test_roll_back_warns_of_keys_that_are_gone_and_tokens_that_live_again(ada: Browser) -> None:
-    apply(ada, planned(ada, PROVIDERS, {"providers": {"one": ENTRY | {"apiKey": {"stored": True}}}}))
-    minted = issue("bob", ("chat",), peppers()[0])
-    version = ConfigVersion.objects.first()
-    assert version is not None
-    revoke(minted.token_id)
-    Provider.objects.get().delete()
-    said = text_of(ada.get(ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url))
-    assert "no key is stored for one" in said
-    assert f"client bob: token {minted.token_id}: revocation taken back" in said
-
-
 def test_a_plan_warns_of_the_clients_of_a_provider_that_goes(ada: Browser) -> None:
     call_with(PROVIDERS, TWO)
     bob = {"toolId": "bob", "token": "bob-token", "allowedMethods": ["chat"], "allowedProviders": ["two"]}
@@ -289,117 +180,6 @@ def test_a_plan_warns_of_each_token_that_would_stop_working(ada: Browser) -> Non
     renamed["clients"][0]["tokens"][0]["id"] = "another-id"
     assert "stops working" not in text_of(ada.get(planned(ada, CLIENTS, renamed)))
     assert "stops working" not in text_of(ada.get(planned(ada, CLIENTS, {"clients": []}, merge="1")))
-
-
-def test_history_tells_how_much_changed_and_what(ada: Browser) -> None:
-    apply(ada, planned(ada, PROVIDERS, TWO))
-    apply(ada, planned(ada, PROVIDERS, {"providers": {"two": ENTRY | {"notes": "spare"}}}))
-    newest, first = ConfigVersion.objects.all()
-    rows = text_of(ada.get("/admin/gateway/configversion/"))
-    assert "ada import of uploaded.json 1 changed, 1 removed" in rows
-    said = text_of(ada.get(f"/admin/gateway/configversion/{newest.pk}/change/"))
-    assert "notes: not set → spare" in said
-    assert "This is how it is now" in said
-    assert "Roll back to here" not in said
-    assert "Roll back to here" in text_of(ada.get(f"/admin/gateway/configversion/{first.pk}/change/"))
-
-
-def test_a_version_of_an_earlier_release_says_so_and_offers_no_roll_back(ada: Browser) -> None:
-    old = ConfigVersion.objects.create(author="start", reason="old")
-    ConfigVersion.objects.create(author="start", reason="old too")
-    assert "old not counted" in text_of(ada.get("/admin/gateway/configversion/"))
-    said = text_of(ada.get(f"/admin/gateway/configversion/{old.pk}/change/"))
-    assert "was not kept" in said
-    assert "Roll back to here" not in said
-    refused = ada.post(f"/admin/gateway/configversion/{old.pk}/rollback/", follow=True)
-    assert "was not kept" in text_of(refused)
-
-
-def test_the_history_runs_a_fixed_number_of_queries(ada: Browser, django_assert_max_num_queries: Any) -> None:
-    for n in range(5):
-        Client.objects.create(tool_id=f"client-{n}")
-    with django_assert_max_num_queries(20):
-        ada.get("/admin/gateway/configversion/")
-
-
-def test_the_page_tells_drift_and_its_difference(ada: Browser, folder: Path) -> None:
-    assert "there is no such file" in text_of(ada.get(HOME))
-    assert drifted() == {}
-    write(folder / PROVIDERS, ONE)
-    said = text_of(ada.get(HOME))
-    assert "the file changed and was not imported since" in said
-    assert "What an import of the file would change in the database" in said
-    assert list(drifted()) == [PROVIDERS]
-    assert [w.id for w in files_and_database(databases=["default"])] == ["llm_caller.W002"]
-    assert files_and_database(databases=None) == []
-    url = ada.post(f"{HOME}import/{PROVIDERS}/", {"folder": "1"}).url
-    done = apply(ada, url)
-    assert "in sync" in text_of(done)
-    assert drifted() == {}
-    Provider.objects.create(name="by-hand", kind="openai", base_url="http://x", default_model="m", position=9)
-    said = text_of(ada.get(HOME))
-    assert "What an export would change in the file" in said
-    assert "provider by-hand added" in said
-    write(folder / PROVIDERS, {"providers": {"one": {}}})
-    said = text_of(ada.get(HOME))
-    assert "both changed" in said
-    assert "/providers/one" in said
-
-
-def test_the_page_s_difference_is_the_plan_s(ada: Browser, folder: Path) -> None:
-    tokens = registry({"toolId": "dora", "token": "dora-token", "allowedMethods": ["chat"]})
-    apply(ada, planned(ada, CLIENTS, registry()))
-    apply(ada, planned(ada, PROVIDERS, ONE))
-    write(folder / CLIENTS, tokens)
-    changed = ENTRY | {"kind": "openai-compatible", "timeouts": {}, "scores": {"chat": 1.0}}
-    write(folder / PROVIDERS, {"providers": {"zero": ENTRY, "one": changed}, "aliases": {"x": "one/m"}})
-    cards = {file["name"]: file for file in ada.get(HOME).context["files"]}
-    for name in FILES:
-        url = ada.post(f"{HOME}import/{name}/", {"folder": "1"}).url
-        (shown,) = ada.get(url).context["difference"]
-        (card,) = cards[name]["difference"]
-        assert card == shown
-        assert card["count"] == (1 if name == CLIENTS else 3)
-
-
-def test_drift_is_said_at_the_start_and_by_the_check(tmp_path: Path) -> None:
-    with running_gateway(tmp_path, ONE, start=False) as gateway:
-        agreed = gateway.manage("check", "--database", "default")
-        write(tmp_path / "other.json", TWO)
-        gateway.manage("import_config", "--providers", str(tmp_path / "other.json"))
-        differs = gateway.manage("check", "--database", "default")
-        gateway.start()
-        lines = [line for line in gateway.log_lines() if line["message"] == "Configuration and file differ"]
-    assert "W002" not in agreed.stderr
-    assert "providers.json: the database changed and was not exported since" in differs.stderr
-    assert [(line["level"], line["metadata"]["file"]) for line in lines] == [("warn", PROVIDERS)]
-
-
-def test_export_tells_its_backups(ada: Browser, folder: Path) -> None:
-    apply(ada, planned(ada, PROVIDERS, ONE))
-    assert "What it said before" not in text_of(ada.post(f"{HOME}export/{PROVIDERS}/", follow=True))
-    for _ in range(2):
-        assert "What it said before is in providers.json." in text_of(
-            ada.post(f"{HOME}export/{PROVIDERS}/", follow=True)
-        )
-    said = text_of(ada.post(f"{HOME}export/{PROVIDERS}/", follow=True))
-    assert "Removed the old backup providers.json." in said
-    assert (folder / PROVIDERS).read_bytes() == render(PROVIDERS)
-    assert ada.get(f"{HOME}export/{PROVIDERS}/").status_code == 405
-
-
-def test_a_failed_export_says_what_happened(ada: Browser, folder: Path) -> None:
-    (folder / PROVIDERS).mkdir()
-    assert "could not be" in text_of(ada.post(f"{HOME}export/{PROVIDERS}/", follow=True))
-
-
-def test_a_download_is_the_export_and_is_kept_nowhere(ada: Browser) -> None:
-    apply(ada, planned(ada, PROVIDERS, ONE))
-    response = ada.get(f"{HOME}download/{PROVIDERS}/")
-    assert response.content == render(PROVIDERS)
-    assert response.headers["content-disposition"] == 'attachment; filename="providers.json"'
-    assert "no-store" in response.headers["cache-control"]
-    assert ada.get(f"{HOME}download/secrets.json/").status_code == 404
 
 
 def test_olga_may_look_and_not_touch(ada: Browser) -> None:
@@ -504,16 +284,3 @@ def test_a_plaintext_token_is_kept_nowhere_but_as_its_hash(ada: Browser) -> None
 def test_uploads_never_touch_a_disk() -> None:
     assert django_settings.FILE_UPLOAD_HANDLERS == ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
     assert django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE >= django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-
-
-def test_a_file_that_did_not_change_since_needs_no_version(ada: Browser, folder: Path) -> None:
-    apply(ada, planned(ada, PROVIDERS, ONE))
-    write(folder / PROVIDERS, ONE)
-    url = ada.post(f"{HOME}import/{PROVIDERS}/", {"folder": "1"}).url
-    assert "nothing to change" in text_of(ada.get(url))
-    assert "no version was made" in text_of(apply(ada, url))
-    assert ConfigVersion.objects.count() == 1
-    assert drifted() == {}
-    export_file(PROVIDERS, folder)
-    import_files({PROVIDERS: folder / PROVIDERS})
-    assert ConfigVersion.objects.count() == 1

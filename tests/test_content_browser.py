@@ -11,7 +11,7 @@ HOSTILE = "<script>document.title='XSS'</script><img src=x onerror=\"document.ti
 
 
 def test_what_was_said_is_opened_for_a_reason_and_runs_nothing(
-    page: Page,  # noqa: F811
+    page: Page,
     tmp_path: Path,
     fake: FakeProvider,
 ) -> None:

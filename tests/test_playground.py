@@ -215,7 +215,7 @@ def test_leaving_the_page_ends_the_provider_s_work(tmp_path: Path, fake: FakePro
 
 
 @pytest.mark.browser
-def test_ada_tries_a_call_and_reads_why(page: Page, gateway: RunningGateway) -> None:  # noqa: F811
+def test_ada_tries_a_call_and_reads_why(page: Page, gateway: RunningGateway) -> None:
     found = complaints(page)
     log_in(page, gateway)
     page.goto(f"{gateway.url}/admin/playground/")
@@ -240,8 +240,8 @@ def test_ada_tries_a_call_and_reads_why(page: Page, gateway: RunningGateway) -> 
 
 @pytest.mark.browser
 def test_ada_plays_a_conversation_without_a_mouse(
-    page: Page,  # noqa: F811
-    gateway: RunningGateway,  # noqa: F811
+    page: Page,
+    gateway: RunningGateway,
     fake: FakeProvider,
 ) -> None:
     found = complaints(page)

@@ -150,8 +150,8 @@ def test_only_operators_ask_and_only_from_the_form(fake: FakeProvider) -> None:
 
 @pytest.mark.browser
 def test_ada_adds_a_provider_without_knowing_a_model(
-    page: Page,  # noqa: F811
-    gateway: RunningGateway,  # noqa: F811
+    page: Page,
+    gateway: RunningGateway,
     fake: FakeProvider,
 ) -> None:
     found = complaints(page)
