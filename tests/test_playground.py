@@ -26,7 +26,7 @@ LIMITED = {
 LOGIN = """
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import Group, User
-from django.contrib.sessions.backends.db import SessionStore
+from gateway.sessions import SessionStore
 User.objects.filter(username="ada").delete()
 user = User.objects.create_user("ada", is_staff=True)
 user.groups.add(Group.objects.get(name="operators"))
@@ -175,7 +175,7 @@ def test_a_ticket_is_void_at_once_when_its_holder_may_no_longer_play(
     assert play(shared, "chat", chat_body(), send=False).status_code == 200
     code = (
         "from django.contrib.auth.models import User; "
-        "from django.contrib.sessions.backends.db import SessionStore; "
+        "from gateway.sessions import SessionStore; "
         f"user, session = User.objects.get(username='ada'), SessionStore({session_of(shared)!r}); {done}"
     )
     shared.manage("shell", "-v", "0", "-c", code)

@@ -21,7 +21,8 @@ from fake_provider import FakeProvider
 
 from gateway.edge import tail as edge
 from gateway.errors import Refusal
-from gateway.watching import may_watch, session_of
+from gateway.sessions import session_of
+from gateway.watching import may_watch
 from telemetry import tail
 from telemetry.criteria import Criteria, Term
 from telemetry.models import RequestLog

@@ -6,24 +6,16 @@ which no route of the API does.
 """
 
 from channels.db import database_sync_to_async
-from django.conf import settings
 from django.contrib.auth import get_user
-from django.contrib.sessions.backends.db import SessionStore
 from django.db import DatabaseError
-from django.http import HttpRequest, parse_cookie
+from django.http import HttpRequest
 
-from gateway.edge.respond import Scope
 from gateway.errors import Refusal
 from gateway.second_factor import may_enter
+from gateway.sessions import SessionStore
 
 MAY_PLAY = "clients.change_client"
 """Who calls as a client could as well give it a token: the same right is needed."""
-
-
-def session_key(scope: Scope) -> str:
-    """Of the cookie; "" when there is none."""
-    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
-    return parse_cookie(cookies.decode("latin-1")).get(settings.SESSION_COOKIE_NAME, "")
 
 
 async def may_play(key: str, username: str) -> bool:

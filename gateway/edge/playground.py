@@ -19,10 +19,11 @@ from gateway import pipeline
 from gateway.decided import Decided
 from gateway.edge import native
 from gateway.edge.front import PEER, PLAYGROUND, TRAIL, Front
-from gateway.edge.player import may_play, session_key
+from gateway.edge.player import may_play
 from gateway.edge.respond import Receive, Scope, Send, send_problem
 from gateway.edge.sse import DONE, ChatStreamConsumer, StreamedAnswer, frame
 from gateway.errors import Problem, Refusal, problem_for
+from gateway.sessions import session_of
 from gateway.trail import Trail
 from providers.attempt import Attempt
 from providers.routing import Plan
@@ -105,7 +106,7 @@ class Playground:
 class PlaygroundConsumer(ChatStreamConsumer):
     async def _run(self, trail: Trail, body: bytes) -> None:
         try:
-            play = await read(body, session_key(self.scope))
+            play = await read(body, session_of(self.scope["headers"]))
             client = require_client(trail, play)
         except Exception as error:  # the outermost edge of a call that is not one yet
             await self._refuse(trail, trail.problem(error))

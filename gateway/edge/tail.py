@@ -20,8 +20,9 @@ from gateway.edge.front import PEER, TRAIL, Front
 from gateway.edge.respond import Receive, Scope, Send, encode_json, send_problem
 from gateway.edge.sse import HEADERS, KEEPALIVE, ChatStreamConsumer
 from gateway.errors import Refusal, problem_for
+from gateway.sessions import session_of
 from gateway.trail import Trail
-from gateway.watching import may_watch, session_of
+from gateway.watching import may_watch
 from telemetry import tail
 from telemetry.criteria import Criteria
 from telemetry.filter_form import FilterForm
