@@ -14,6 +14,7 @@ from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
 from telemetry.models import RequestLog
 
 AT_ONCE = 2000
+LAST_KEY = 2**63 - 1
 TABLE = RequestLog._meta.db_table
 _decode = msgspec.json.decode
 _JSON = tuple(COLUMNS.index(name) for name in ("attempts", "decision", "sanitised"))
@@ -34,19 +35,29 @@ def rows(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tu
 
 
 def _selected(chain: str, after: int, until: int | None) -> Iterator[tuple[str, Sequence[Any]]]:
-    """By sequence number and then by key: without its constraint a table could hold a number twice."""
-    where, parameters = "chain = %s AND sequence > %s", [chain, after]
-    if until is not None:
-        where, parameters = f"{where} AND sequence <= %s", [*parameters, until]
+    """By sequence number and then by key: without its constraint a table could hold a number twice.
+
+    A page at a time: a statement that stays open keeps SQLite's writers out, for as long as somebody downloads.
+    """
     # Cast, or the driver for SQLite would make a moment of it that has to be told as text again.
     started = "CAST(started_at AS TEXT)" if connection.vendor == "sqlite" else "started_at"
     selected = ", ".join(started if name == "started_at" else f'"{name}"' for name in COLUMNS)
-    with connection.chunked_cursor() as cursor:
-        statement = f"SELECT hash, {selected} FROM {TABLE} WHERE {where} ORDER BY sequence, id"  # noqa: S608 - our names
-        cursor.execute(statement, parameters)
-        while chunk := cursor.fetchmany(AT_ONCE):
-            for claimed, *values in chunk:
-                yield claimed, values
+    where = "chain = %s AND sequence >= %s AND (sequence > %s OR id > %s)"
+    bound, last = (" AND sequence <= %s", (until,)) if until is not None else ("", ())
+    statement = (
+        f"SELECT id, hash, {selected} FROM {TABLE} "  # noqa: S608 - our names
+        f"WHERE {where}{bound} ORDER BY sequence, id LIMIT {AT_ONCE}"
+    )
+    sequence, key = after, LAST_KEY
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, (chain, sequence, sequence, key, *last))
+            page = cursor.fetchall()
+        for _, claimed, *values in page:
+            yield claimed, values
+        if len(page) < AT_ONCE:
+            return
+        key, sequence = page[-1][0], page[-1][2 + _SEQUENCE]
 
 
 def _canonical(values: Sequence[Any]) -> bytes:

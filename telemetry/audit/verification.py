@@ -13,6 +13,7 @@ from telemetry.audit.verifier import MOST_FINDINGS, ZEROS, Finding, Ledger, Sign
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog
 
 KEPT = 100
+LOOKS = 3
 
 
 @dataclass
@@ -29,6 +30,11 @@ class Verified:
             if len(self.findings) < MOST_FINDINGS:
                 self.findings.append(finding)
 
+    def take(self, other: "Verified") -> None:
+        self.rows += other.rows
+        self.found += other.found
+        self.findings += other.findings[: MOST_FINDINGS - len(self.findings)]
+
 
 def verify(
     signatures: Signatures,
@@ -38,7 +44,11 @@ def verify(
     until: datetime | None = None,
 ) -> Verified:
     """`outside`: the copies of the checkpoints; None when there are none to compare with. `since`, `until`: calls that
-    began then; the rows between the first and the last of them are verified, and all checkpoints."""
+    began then; the rows between the first and the last of them are verified, and all checkpoints.
+
+    The record may grow meanwhile. So the copies are read before the checkpoints, of which they are copies, and these
+    after it is known which row is the last one: it was signed when it was stored.
+    """
     verified = Verified()
     verified.add(_rows_outside_a_chain())
     copied: dict[str, list[dict[str, Any]]] = {}
@@ -51,15 +61,53 @@ def verify(
     chains = {*AuditCheckpoint.objects.values_list("chain", flat=True).distinct(), *copied}
     chains |= set(RequestLog.objects.exclude(chain="").order_by().values_list("chain", flat=True).distinct())
     for chain in sorted(chains):
-        inside = [kept.entry() for kept in AuditCheckpoint.objects.filter(chain=chain).order_by("number")]
-        ledger = Ledger(chain, signatures)
-        verified.add(ledger.checkpoints(inside))
-        stones = AuditTombstone.objects.filter(chain=chain).order_by("first")
-        verified.add(ledger.tombstones(stone.entry() for stone in stones))
-        if outside is not None:
-            by_number = {int(entry["number"]): entry for entry in inside}
-            verified.add(copies(chain, by_number, copied.get(chain, []), signatures))
-        _walk(verified, ledger, since, until)
+        verified.take(
+            _chain_when_still(
+                chain, signatures, copied.get(chain, []) if outside is not None else None, since, until
+            )
+        )
+    return verified
+
+
+def _chain_when_still(
+    chain: str,
+    signatures: Signatures,
+    copied: list[dict[str, Any]] | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Verified:
+    """Rows that are pruned while they are looked for are missing, and their tombstone was not there before: then what
+    was found counts for nothing, and the chain is looked at again."""
+    for _ in range(LOOKS):
+        stones = _stones(chain)
+        found = _chain(chain, signatures, copied, since, until)
+        if not found.found or stones == _stones(chain):
+            break
+    return found
+
+
+def _stones(chain: str) -> int:
+    return AuditTombstone.objects.filter(chain=chain).count()
+
+
+def _chain(
+    chain: str,
+    signatures: Signatures,
+    copied: list[dict[str, Any]] | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Verified:
+    verified = Verified()
+    newest = RequestLog.objects.filter(chain=chain).aggregate(last=Max("sequence"))["last"] or 0
+    inside = [kept.entry() for kept in AuditCheckpoint.objects.filter(chain=chain).order_by("number")]
+    ledger = Ledger(chain, signatures)
+    verified.add(ledger.checkpoints(inside))
+    stones = AuditTombstone.objects.filter(chain=chain).order_by("first")
+    verified.add(ledger.tombstones(stone.entry() for stone in stones))
+    if copied is not None:
+        by_number = {int(entry["number"]): entry for entry in inside}
+        verified.add(copies(chain, by_number, copied, signatures))
+    _walk(verified, ledger, max(newest, ledger.last), since, until)
     return verified
 
 
@@ -70,15 +118,19 @@ def _rows_outside_a_chain() -> Iterator[Finding]:
             yield Finding("forged", "", 0, f"the row with call id {call_id} was put in beside the chain")
 
 
-def _walk(verified: Verified, ledger: Ledger, since: datetime | None, until: datetime | None) -> None:
+def _walk(
+    verified: Verified, ledger: Ledger, newest: int, since: datetime | None, until: datetime | None
+) -> None:
+    """`newest`: the last row there was, or should be; what came after it is not looked at."""
     first, last = _range(ledger.chain, since, until)
     if (since or until) and last is None:
         return
     walk = Walk(ledger)
     if since is not None and first is not None and first > 1:
         walk = Walk(ledger, at=first - 1, previous=_hash_before(ledger, first))
-    verified.add(walk.bodies(reader.bodies(ledger.chain, after=walk.at, until=last if until else None)))
-    verified.add(walk.end(last if until else None))
+    end = min(last, newest) if until and last is not None else newest
+    verified.add(walk.bodies(reader.bodies(ledger.chain, after=walk.at, until=end)))
+    verified.add(walk.end(end if until else None))
     verified.rows += walk.rows
 
 

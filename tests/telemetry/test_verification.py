@@ -5,12 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 from recorded import audit, call, serve, writer
 
+from telemetry.audit import reader
 from telemetry.audit.keys import signatures
+from telemetry.audit.pruning import prune
 from telemetry.audit.verification import Verified, verify
+from telemetry.audit.verifier import SIGNED_AS, Signatures
 from telemetry.journal import Journal
-from telemetry.models import AuditCheckpoint, RequestLog
+from telemetry.models import AuditCheckpoint, RequestLog, RetentionRule
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BATCHES, ROWS_A_BATCH = 5, 6
@@ -54,6 +58,50 @@ def test_an_honest_record_has_no_findings(recorded: Path) -> None:
     assert (told.rows, told.found) == (30, 0)
     assert [kept.sequence for kept in AuditCheckpoint.objects.order_by("number")] == [6, 12, 18, 24, 30]
     assert checkpoints_file(recorded).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_record_that_grows_meanwhile_has_no_findings(recorded: Path) -> None:
+    """The first signature that is checked is the moment: checkpoints have been read by then, rows have not."""
+    place, journal, moving = audit(recorded), Journal(recorded), writer(recorded)
+    believed, more = signatures(place.public_keys()), iter(range(31, 100))
+
+    def grow(key: bytes, signature: bytes, message: bytes) -> bool:
+        serve(journal, next(more))
+        assert moving.run_once() == 1
+        return believed._checks(key, signature, message)
+
+    for _ in range(2):
+        told = verify(Signatures(believed.keys.values(), grow), place.copies)
+        assert (told.found, told.findings) == (0, [])
+    assert told.rows < RequestLog.objects.count()
+    journal.close()
+
+
+def test_rows_that_are_pruned_meanwhile_are_not_missing(recorded: Path) -> None:
+    """The signature of a tombstone is checked when all of them have been read, and no row has."""
+    place = audit(recorded)
+    believed, more = signatures(place.public_keys()), iter([6, 7])
+    RetentionRule.objects.create(days=1)
+    prune(place.signer(), timezone.now(), by="ada", most=7)
+
+    def pruned(key: bytes, signature: bytes, message: bytes) -> bool:
+        if message.startswith(SIGNED_AS["tombstone"]) and (most := next(more, None)):
+            prune(place.signer(), timezone.now(), by="ada", most=most)
+        return believed._checks(key, signature, message)
+
+    told = verify(Signatures(believed.keys.values(), pruned), place.copies)
+    assert (told.found, told.findings, told.rows) == (0, [], 10)
+
+
+def test_a_table_is_read_in_pages_of_which_each_begins_where_one_ended(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (chain,) = set(RequestLog.objects.values_list("chain", flat=True))
+    whole = list(reader.bodies(chain, after=3, until=29))
+    assert [sequence for sequence, _, _ in whole] == list(range(4, 30))
+    for size in (1, 4, 26, 27):
+        monkeypatch.setattr(reader, "AT_ONCE", size)
+        assert list(reader.bodies(chain, after=3, until=29)) == whole
 
 
 def edit(folder: Path) -> None:
