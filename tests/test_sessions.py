@@ -1,12 +1,13 @@
 """Sessions as they lie in the database: of no use to whoever reads it."""
 
-import asyncio
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client as Browser
+from test_admin import _static_files  # noqa: F401 - a fixture
 
 from gateway.sessions import SessionStore
 
@@ -73,4 +74,4 @@ def test_and_so_it_does_without_a_thread() -> None:
         await store.adelete()
         return [*found, await store.aexists(key)]
 
-    assert asyncio.run(told()) == [1, True, None, False]
+    assert async_to_sync(told)() == [1, True, None, False]
