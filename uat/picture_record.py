@@ -41,6 +41,6 @@ PROTECTION = [
     Shot("checkpoint", "A checkpoint", "One signature as it is kept outside the database as well.", f"{T}auditcheckpoint/", act.opened, ("admin:telemetry_auditcheckpoint_change",)),
     Shot("tombstones", "Tombstones", "What stands in the place of calls that were removed for their age, so that the rest still verifies.", f"{T}audittombstone/"),
     Shot("tombstone", "A tombstone", "Which calls were removed, by which rule and whom, signed.", f"{T}audittombstone/", act.opened, ("admin:telemetry_audittombstone_change",)),
-    Shot("verifications", "Verifications", "When the record was verified, by whom, and what was found; `manage.py audit_verify` adds a line.", f"{T}auditverification/"),
+    Shot("verifications", "Verifications", "When the record was verified, by whom, and what was found; the server does it once a day, `manage.py audit_verify` at once.", f"{T}auditverification/"),
     Shot("verification", "A verification", "What one verification looked at and found.", f"{T}auditverification/", act.opened, ("admin:telemetry_auditverification_change",)),
 ]  # fmt: skip
