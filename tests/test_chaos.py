@@ -26,6 +26,7 @@ ALWAYS = (
     "calls cut off at the provider and not UNKNOWN",
     "files left in the journal's folder",
     "integrity_check not ok at the end",
+    "findings of audit_verify",
 )
 
 

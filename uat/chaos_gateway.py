@@ -98,6 +98,14 @@ class Victim:
         command = [sys.executable, "manage.py", "write_journal"]
         subprocess.run(command, cwd=bench.ROOT, env=self.env, check=True)
 
+    def findings(self) -> list[str]:
+        """What `audit_verify` says, a line each; the last one tells how many rows were verified."""
+        command = [sys.executable, "manage.py", "audit_verify"]
+        done = subprocess.run(command, cwd=bench.ROOT, env=self.env, capture_output=True, text=True)
+        *found, told = done.stdout.splitlines()
+        assert "rows verified" in told, done.stderr
+        return found
+
     def close(self) -> None:
         """Nothing runs on: a writer whose server was killed ends by itself, but later."""
         self.kill(server=True, writer=True)

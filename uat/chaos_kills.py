@@ -103,6 +103,7 @@ def after(stage: Stage, load: Load) -> list[Figure]:
         *judge(load.sent, stage.told(), victim.rows(), victim.summed_up()),
         Figure("files left in the journal's folder", len(victim.left_over()), 0),
         Figure("integrity_check not ok at the end", int(integrity(victim.database) != "ok"), 0),
+        Figure("findings of audit_verify", len(victim.findings()), 0),
     ]
 
 
