@@ -160,9 +160,10 @@ def is_known(text: str, peppers: Sequence[Pepper]) -> bool:
 
 
 def note_use(used: Mapping[str, datetime]) -> None:
-    """Token id → last use. Sends no signals: it is no change of configuration."""
+    """Token id → last use; older ones may come later. Sends no signals: it is no change of configuration."""
     for token_id, moment in used.items():
-        ClientToken.objects.filter(token_id=token_id).update(last_used_at=moment)
+        before = Q(last_used_at=None) | Q(last_used_at__lt=moment)
+        ClientToken.objects.filter(before, token_id=token_id).update(last_used_at=moment)
 
 
 def store(

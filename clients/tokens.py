@@ -80,11 +80,6 @@ class Pepper:
         return f"<Pepper {self.key_id}>"
 
 
-def stored_form(pepper: Pepper, digest: str) -> str:
-    """How files write a digest: `hmac-sha256:KEYID:HEX`."""
-    return f"{HASH_SCHEME}:{pepper.key_id}:{digest}"
-
-
 def parse_peppers(texts: Sequence[str]) -> tuple[Pepper, ...]:
     """Newest first: new tokens are stored under the first, all are tried."""
     return tuple(Pepper(text) for text in texts)

@@ -6,9 +6,6 @@ from clients.limits import Reservation
 from clients.types import Client, RateLimit
 from providers.decision import Choice
 
-STAGES = ("permission", "body", "routing", "limits", "record", "attempts")
-"""Where a call can be refused, in order; one that was answered passed them all."""
-
 
 class RateState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The sliding window as this call found it. `own`: the client's limit, not the environment's default."""

@@ -22,7 +22,7 @@ from providers.loader import remember_discovered
 from providers.transport import open_transport
 from telemetry.durability import Durability
 from telemetry.journal import Journal, JournalError
-from telemetry.logs import log
+from telemetry.logs import describe, log
 from telemetry.metrics import METRICS
 from telemetry.otlp import Exporter
 
@@ -84,11 +84,15 @@ class Process:
         """Every second: supervise the writer, tell how the parts are, write the metrics' snapshot."""
         loop = asyncio.get_running_loop()
         while True:
-            self._writer.supervise()
-            self._tell_failures()
-            if self._gateway is not None and self._gateway.observations.complete:
-                monitor.publish()
-            await loop.run_in_executor(None, _written, scrape.publish)
+            try:
+                self._writer.supervise()
+                self._tell_failures()
+                await loop.run_in_executor(None, self._writer.look)
+                if self._gateway is not None and self._gateway.observations.complete:
+                    monitor.publish()
+                await loop.run_in_executor(None, _written, scrape.publish)
+            except Exception as error:  # what is kept in order every second must outlive any fault
+                log.error("Housekeeping failed", metadata=describe(error))
             await asyncio.sleep(1)
 
     def _tell_failures(self) -> None:

@@ -22,6 +22,7 @@ def _working(document: Mapping[str, Any], now: datetime) -> dict[str, Working]:
     return {
         token["hash"]: Working(token["id"], client["toolId"])
         for client in document.get("clients", ())
+        if client.get("enabled", True)
         for token in client.get("tokens", ())
         if not token.get("revokedAt") and not _is_over(token.get("expiresAt"), now)
     }

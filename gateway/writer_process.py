@@ -13,6 +13,7 @@ from pathlib import Path
 
 from telemetry.audit import verdict
 from telemetry.audit.standing import faults
+from telemetry.backlog import Backlog, BacklogReader
 from telemetry.health import Status
 from telemetry.logs import log
 from telemetry.writer import SET_ASIDE
@@ -24,7 +25,9 @@ KEEPS_ENDING, WITHIN_S = 3, 60
 
 class WriterProcess:
     def __init__(self, journal_folder: Path, audit_folder: Path) -> None:
-        self._folder, self._audit = journal_folder, audit_folder
+        self._audit = audit_folder
+        self._backlog = BacklogReader(journal_folder)
+        self._behind = Backlog(bytes=0, oldest_s=0.0, lag_s=None, set_aside=0)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._ended: deque[float] = deque(maxlen=KEEPS_ENDING)
@@ -50,6 +53,10 @@ class WriterProcess:
         self._ended.append(time.monotonic())
         self.start()
 
+    def look(self) -> None:
+        """How far the writer is behind. Reads files: not on the event loop."""
+        self._behind = self._backlog.read()
+
     def health(self) -> tuple[Status, str | None]:
         if len(self._ended) == KEEPS_ENDING and time.monotonic() - self._ended[0] < WITHIN_S:
             return (
@@ -58,10 +65,12 @@ class WriterProcess:
             )
         if self._process is None or self._process.poll() is not None:
             return "degraded", "The journal's writer is not running"
-        backlog = sum(path.stat().st_size for path in self._folder.glob("*.spool") if path.exists())
-        if backlog > BACKLOG_BYTES:
-            return "degraded", f"{backlog // (1024 * 1024)} MiB of the journal wait for the database"
-        if (self._folder / SET_ASIDE).exists():
+        if self._behind.bytes > BACKLOG_BYTES:
+            return (
+                "degraded",
+                f"{self._behind.bytes // (1024 * 1024)} MiB of the journal wait for the database",
+            )
+        if self._behind.set_aside:
             return "degraded", f"Some calls could not be stored; they lie in {SET_ASIDE} beside the journal"
         if told := faults(self._audit):
             return "degraded", "; ".join(told)

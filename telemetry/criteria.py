@@ -26,7 +26,6 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
 """How a call can have ended, in a word, and the outcomes that say so."""
 STATE = {"served": "ok", "refused": "degraded", "failed": "failed", "broken-off": "off"}
 """How pages mark a class."""
-OUTCOMES = tuple(outcome for outcomes in CLASSES.values() for outcome in outcomes)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLACE = re.compile(r"(\d{1,18})-([0-9a-f]{32})", re.ASCII)
 

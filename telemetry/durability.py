@@ -36,7 +36,7 @@ class Durability:
         self._sealed: list[int] = []
         """What is synced next besides that file, and then closed: full segments, and folders that have a new one."""
         self._waiting: list[asyncio.Future[None]] = []
-        self._armed = self._busy = False
+        self._armed = self._busy = self._again = self._closed = False
 
     def appended(self, fd: int) -> None:
         """Something was appended to this file."""
@@ -71,6 +71,7 @@ class Durability:
 
     def close(self) -> None:
         """Brings what is left to the disk, in this thread."""
+        self._closed = True
         self._thread.shutdown()
         due, self._sealed = self._sealed, []
         try:
@@ -80,28 +81,45 @@ class Durability:
 
     def _begin(self) -> None:
         self._armed = False
-        if self._busy:
+        if self._closed:
             return
+        if self._busy:
+            self._again = True  # the sync under way may have begun before the last append
+            return
+        self._again = False
         waiting, self._waiting = self._waiting, []
-        # Copies of the descriptor: the journal may close its own while the thread is at work.
-        due, self._sealed = self._sealed, []
-        if self._fd >= 0:
-            due.append(os.dup(self._fd))
+        try:
+            # A copy of the descriptor: the journal may close its own while the thread is at work.
+            newest = [os.dup(self._fd)] if self._fd >= 0 else []
+        except OSError as error:
+            self._told(error, waiting)
+            return
+        due, self._sealed = self._sealed + newest, []
         self._busy = True
         done = self._loop.run_in_executor(self._thread, self._bring, due)
         done.add_done_callback(lambda future: self._over(future, waiting))
 
     def _bring(self, due: list[int]) -> None:
-        try:
-            for fd in due:
+        """All of them, also after one that cannot be; raises what the first of these says."""
+        failed: OSError | None = None
+        for fd in due:
+            try:
                 self._sync(fd)
-        finally:
-            for fd in due:
+            except OSError as error:
+                failed = failed or error
+            finally:
                 os.close(fd)
+        if failed is not None:
+            raise failed
 
     def _over(self, done: "asyncio.Future[None]", waiting: list["asyncio.Future[None]"]) -> None:
         self._busy = False
-        error = done.exception()
+        self._told(done.exception(), waiting)
+        if self._waiting or self._again:
+            self._begin()
+
+    def _told(self, error: BaseException | None, waiting: list["asyncio.Future[None]"]) -> None:
+        """To those who wait for it."""
         if isinstance(error, OSError):
             self._on_failure(error)
         for waiter in waiting:
@@ -111,5 +129,3 @@ class Durability:
                 waiter.set_result(None)
             else:
                 waiter.set_exception(error)
-        if self._waiting:
-            self._begin()

@@ -172,7 +172,11 @@ class Journal:
         except OSError as error:
             raise JournalError(f"The journal cannot be opened: {error}") from None
         if self._durability is not None:
-            self._durability.opened(self._folder)
+            try:
+                self._durability.opened(self._folder)
+            except OSError as error:
+                os.close(fd)
+                raise JournalError(f"The journal's folder cannot be opened: {error}") from None
         self._let_go()
         self._number += 1
         self._fd, self._size, self._torn, self._spent = fd, 0, False, False

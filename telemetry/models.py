@@ -155,12 +155,12 @@ class AuditTombstone(Signed):
         runs = told.get("runs")
         return (
             isinstance(runs, list)
-            and all(isinstance(run, list) and len(run) == 3 for run in runs)
+            and all(isinstance(run, list) and len(run) == 4 for run in runs)
             and bool(runs)
         )
 
     def remains(self) -> dict[str, Any]:
-        return {"chain": self.chain, "runs": [[self.first, self.last, ""]], "signature": "", "key": ""}
+        return {"chain": self.chain, "runs": [[self.first, self.last, "", ""]], "signature": "", "key": ""}
 
 
 class RetentionRule(models.Model):

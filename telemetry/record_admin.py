@@ -52,7 +52,7 @@ class RequestLogAdmin(ReadOnlyAdmin):
             "form": form,
             "found": found,
             "query": form.query(),
-            "words": form.words(),
+            "words": form.words() if form.is_valid() else "",
             "links": links(form, found) if found else {},
             "saved": saved_filters.seen_by(request.user),
             "save_form": saved_filters.SaveForm(request.user, initial={"query": form.query()}),

@@ -18,7 +18,7 @@ from django.db import DatabaseError, DataError, IntegrityError, connection, tran
 from telemetry import beside, rollups, uses
 from telemetry.audit.canonical import settled
 from telemetry.audit.chain import Chain
-from telemetry.audit.pruning import prune
+from telemetry.audit.pruning import NotAsSigned, prune
 from telemetry.journal import Entry, is_alive, parse
 from telemetry.models import RequestLog
 from telemetry.progress import ProgressFile
@@ -42,18 +42,21 @@ Hourly = Callable[[datetime], None]
 class Segment:
     """How far one file has been read, and which intents in it wait for an outcome."""
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
-        """`offset`: up to where an earlier writer has stored it; of that only open intents are of interest."""
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.owner = path.name.rsplit("-", 1)[0]
         self.offset = 0
         self.open: dict[str, Intent] = {}
+
+    def resume(self, offset: int, siblings: Sequence["Segment"]) -> None:
+        """`offset`: up to where an earlier writer has stored it; of that only open intents are of interest. `siblings`:
+        those of the same process up to this one."""
         while self.offset < offset:
             entries, reached = self.read(offset - self.offset)
             if reached == self.offset:
                 break
             self.offset = reached
-            self.note(entries, (self,))
+            self.note(entries, siblings)
 
     def note(self, entries: Iterable[Entry], siblings: Iterable["Segment"]) -> None:
         """Intents are open until their outcome comes, which may be in a later segment of the same process."""
@@ -102,9 +105,17 @@ class Writer:
             rollups.prune(now)
             self._hourly(now)
             uses.prune(now)
-            # A part at a time: storing what comes in goes on in between.
-            if prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE:
-                self._pruned = now
+            self._prune(now)
+
+    def _prune(self, now: datetime) -> None:
+        """A part at a time: storing what comes in goes on in between."""
+        try:
+            over = prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE
+            self._chain.unpruned = ""
+        except NotAsSigned as fault:
+            self._chain.unpruned, over = str(fault), True
+        if over:
+            self._pruned = now
 
     def run_once(self) -> int:
         """Stores what is there now and returns the number of new rows. Raises `DatabaseError`."""
@@ -127,12 +138,15 @@ class Writer:
             # A record that was pruned since must not come back from the journal.
             progress = self._progress.read()
             reached = progress.offsets if progress else {}
-        self._segments = {
-            name: self._segments.get(name) or Segment(self._folder / name, reached.get(name, 0))
-            for name in names
-        }
-        for segment in self._segments.values():
-            found.setdefault(segment.owner, []).append(segment)
+        known = self._segments
+        self._segments = {}
+        for name in names:
+            segment = known.get(name) or Segment(self._folder / name)
+            self._segments[name] = segment
+            siblings = found.setdefault(segment.owner, [])
+            siblings.append(segment)
+            if name not in known:
+                segment.resume(reached.get(name, 0), siblings)
         return found
 
     def _tell(self, *, at_once: bool = False) -> None:

@@ -284,3 +284,13 @@ def test_a_plaintext_token_is_kept_nowhere_but_as_its_hash(ada: Browser) -> None
 def test_uploads_never_touch_a_disk() -> None:
     assert django_settings.FILE_UPLOAD_HANDLERS == ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
     assert django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE >= django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+def test_a_plan_that_disables_a_client_warns_of_its_tokens(ada: Browser) -> None:
+    token = issue("bob", ("chat",), peppers()[0])
+    document = json.loads(render(CLIENTS))
+    document["clients"][0]["enabled"] = False
+    said = f"Token {token.token_id} of client bob stops working."
+    assert said in text_of(ada.get(planned(ada, CLIENTS, document)))
+    call_with(CLIENTS, document)
+    assert said not in text_of(ada.get(planned(ada, CLIENTS, {"clients": []})))

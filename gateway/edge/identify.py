@@ -9,7 +9,6 @@ from gateway.errors import Refusal
 from gateway.trail import Trail
 
 TOKEN_HEADER = b"x-llm-caller-token"
-MAX_TOKEN_BYTES = 4096
 
 
 def identify(trail: Trail, scope: Scope) -> Caller:

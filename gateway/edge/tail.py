@@ -37,6 +37,7 @@ UNSURE_S = 10.0
 """So long may a database that does not answer leave open whether somebody may still watch."""
 NO_FILTER = Refusal("BAD_REQUEST", "The filter cannot be read", reason="VALIDATION_FAILED")
 ENDED = "You are logged out, or may not read the record any more."
+FAILED = "The record cannot be looked at. Reload the page; the log says why if it happens again."
 STOPPING = "The gateway stops. Reload the page when it is back."
 
 
@@ -134,6 +135,7 @@ class Watch:
                 await asyncio.sleep(EVERY_S)
         except Exception as error:  # the outermost edge of what runs beside the calls
             log.error("The live tail of the record failed", metadata=describe(error))
+            self._end(self._viewers, FAILED)
         finally:
             self._looking = None
             self._end(self._viewers, STOPPING)

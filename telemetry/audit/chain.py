@@ -45,11 +45,11 @@ class Chain:
         self.signer, self._copies = signer, copies
         self._standing = Standing(folder)
         self._head: Head | None = None
-        self.broken = ""
+        self.broken = self.unpruned = ""
 
     def tell(self) -> None:
         """Faults, for the server's health."""
-        self._standing.tell((self.broken, self._copies.fault))
+        self._standing.tell((self.broken, self.unpruned, self._copies.fault))
 
     @property
     def head(self) -> Head:

@@ -136,9 +136,10 @@ class EvidencePack:
         for chain, first, last in self._ranges():
             kept = self._checkpoints(chain, first, last)
             if model is AuditTombstone:
-                kept = AuditTombstone.objects.filter(chain=chain, last__gte=first, first__lte=last).order_by(
-                    "first"
-                )
+                # Up to the closing signature, and what begins right behind it: a tombstone too says what was before.
+                closing = max([last, *kept.values_list("sequence", flat=True)])
+                kept = AuditTombstone.objects.filter(chain=chain, last__gte=first, first__lte=closing + 1)
+                kept = kept.order_by("first")
             for line in kept.values_list("line", flat=True).iterator():
                 yield line.encode() + b"\n"
 
@@ -170,7 +171,7 @@ def _hash_before(chain: str, sequence: int) -> str:
     if row is not None:
         return row.hash
     for stone in AuditTombstone.objects.filter(chain=chain, last__gte=sequence - 1, first__lt=sequence):
-        for _, last, digest in stone.entry()["runs"]:
+        for _, last, digest, _ in stone.entry()["runs"]:
             if last == sequence - 1:
                 return str(digest)
     return ZEROS

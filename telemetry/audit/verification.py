@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Max, Min
+from django.db.models import Max, Min, Q
 
 from telemetry.audit import reader
 from telemetry.audit.copies import Copies
@@ -114,7 +114,8 @@ def _chain(
 def _rows_outside_a_chain() -> Iterator[Finding]:
     """Every row was chained when it was stored, and those from before at the first start."""
     if AuditCheckpoint.objects.exists():
-        for call_id in RequestLog.objects.filter(chain="").order_by("id").values_list("call_id", flat=True):
+        beside = RequestLog.objects.filter(Q(chain="") | Q(sequence=None) | Q(sequence__lt=1))
+        for call_id in beside.order_by("id").values_list("call_id", flat=True):
             yield Finding("forged", "", 0, f"the row with call id {call_id} was put in beside the chain")
 
 
@@ -149,13 +150,13 @@ def _hash_before(ledger: Ledger, first: int) -> str | None:
     row = RequestLog.objects.filter(chain=ledger.chain, sequence=first - 1).only("hash").first()
     if row is not None:
         return row.hash
-    ends = {last + 1: digest for last, digest in ledger.gone.values()}
+    ends = {gone.last + 1: gone.digest for gone in ledger.gone}
     return ends.get(first, ZEROS if first == 1 else None)
 
 
 def verify_row(signatures: Signatures, row: RequestLog) -> tuple[AuditCheckpoint | None, list[Finding]]:
     """One row, and those behind it up to the next checkpoint: that one, and what was found."""
-    if row.sequence is None:
+    if row.sequence is None or row.sequence < 1:
         return None, [Finding("forged", row.chain, 0, "it names a chain, but has no place in it")]
     closing = (
         AuditCheckpoint.objects.filter(chain=row.chain, sequence__gte=row.sequence).order_by("number").first()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import bisect
 import hashlib
 import io
 import json
@@ -107,6 +108,15 @@ class Signatures:
         return None
 
 
+class Gone(NamedTuple):
+    """Rows that a tombstone stands for: the first and the last, the hash of the last and of the row before the first."""
+
+    first: int
+    last: int
+    digest: str
+    before: str
+
+
 class Ledger:
     """Everything signed about one chain: which hash a sequence number has, and which rows may be missing."""
 
@@ -114,7 +124,7 @@ class Ledger:
         self.chain = chain
         self._signatures = signatures
         self.marks: dict[int, str] = {}
-        self.gone: dict[int, tuple[int, str]] = {}
+        self.gone: list[Gone] = []
         self.last = 0
         self._previous: dict[str, Any] | None = None
 
@@ -149,8 +159,13 @@ class Ledger:
                     "tombstone", self.chain, int(entry["runs"][0][0]), f"a tombstone is not genuine: {fault}"
                 )
                 continue
-            for first, last, digest in entry["runs"]:
-                self.gone[int(first)] = (int(last), str(digest))
+            self.gone += [Gone(int(run[0]), int(run[1]), str(run[2]), str(run[3])) for run in entry["runs"]]
+        self.gone.sort()
+
+    def over(self, sequence: int) -> Gone | None:
+        """The rows that went, among them this one."""
+        at = bisect.bisect_right(self.gone, sequence, key=lambda gone: gone.first) - 1
+        return self.gone[at] if at >= 0 and self.gone[at].last >= sequence else None
 
 
 class Walk:
@@ -193,10 +208,13 @@ class Walk:
             return
         start = self.at + 1
         while start < sequence:
-            covered = self._ledger.gone.get(start)
-            if covered is None:
+            gone = self._ledger.over(start)
+            if gone is None:
                 break
-            start, self.previous = covered[0] + 1, covered[1]
+            if gone.first == start and self.previous is not None and gone.before not in ("", self.previous):
+                words = "the row is not the one that stood there when those behind it were removed"
+                yield Finding("forged", chain, start - 1, words)
+            start, self.previous = gone.last + 1, gone.digest
         if start > sequence:
             yield Finding("tombstone", chain, sequence, "a tombstone covers a row that is there")
             self.previous = None
@@ -322,9 +340,12 @@ class PackWalk:
         walk.at, walk.previous = sequence, digest
 
     def _closed(self, chain: str) -> Iterator[Finding]:
-        """A part of a chain has to end in a signature."""
-        walk = self._walks.get(chain)
-        if walk is not None and walk.at not in self._ledgers[chain].marks:
+        """A part of a chain has to end in a signature: a checkpoint, or the tombstone of what followed."""
+        walk, ledger = self._walks.get(chain), self._ledgers[chain]
+        if walk is None or walk.at in ledger.marks:
+            return
+        gone = ledger.over(walk.at + 1)
+        if gone is None or gone.first != walk.at + 1 or gone.before != walk.previous:
             yield Finding("cut off", chain, walk.at, "the pack ends here without a signature over it")
 
 

@@ -13,7 +13,7 @@ from django.test import Client as Browser
 from django.utils import timezone
 from people import ada, client, everything_stored, olga
 
-from clients.loader import issue, load_directory, revoke
+from clients.loader import issue, load_directory, note_use, revoke
 from clients.models import Client, ClientToken
 from gateway.configfile import peppers
 
@@ -332,3 +332,11 @@ def test_the_command_rotates_and_prints_the_token_alone() -> None:
 def test_the_command_says_what_is_wrong(arguments: list[str], said: str) -> None:
     with pytest.raises(CommandError, match=said):
         rotated(*arguments)
+
+
+def test_the_last_use_of_a_token_never_goes_back() -> None:
+    token = issue("bob", ("chat",), peppers()[0])
+    now = timezone.now()
+    for moment in (now, now - timedelta(days=1)):
+        note_use({token.token_id: moment})
+    assert ClientToken.objects.get(token_id=token.token_id).last_used_at == now

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from recorded import intent, outcome, segments
 
-from telemetry.durability import AuditSync, Durability
+from telemetry.durability import INTERVAL_S, AuditSync, Durability
 from telemetry.journal import Journal, JournalError
 
 
@@ -121,3 +121,38 @@ async def test_a_full_segment_is_brought_to_the_disk_too(tmp_path: Path, mode: A
     assert len(disk.synced) >= 3
     assert sorted(set(disk.synced)) == sorted({path.stat().st_size for path in segments(tmp_path)})
     assert len(os.listdir("/proc/self/fd")) < before, "no descriptor is left open"
+
+
+async def test_what_is_appended_during_a_sync_is_synced_after_it_though_nothing_more_comes(
+    tmp_path: Path,
+) -> None:
+    disk = Disk()
+    disk.go.clear()
+    journal = disk.journal(tmp_path, "interval")
+    journal.intent(intent())
+    await asyncio.to_thread(disk.begun.acquire)
+    journal.outcome(outcome())
+    await asyncio.sleep(2 * INTERVAL_S)  # its timer goes off while the first sync is still under way
+    disk.go.set()
+    assert await asyncio.to_thread(disk.begun.acquire, timeout=5)
+    journal.close()
+    assert disk.synced[-1] == segments(tmp_path)[0].stat().st_size
+
+
+async def test_without_a_descriptor_left_the_call_is_refused_and_the_next_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_descriptors(fd: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    disk = Disk()
+    journal = disk.journal(tmp_path, "always")
+    journal.intent(intent())
+    with monkeypatch.context() as patch:
+        patch.setattr("telemetry.durability.os.dup", out_of_descriptors)
+        with pytest.raises(JournalError, match="Too many open files"):
+            await asyncio.wait_for(journal.durable(), 5)
+    journal.outcome(outcome())
+    await asyncio.wait_for(journal.durable(), 5)
+    assert disk.synced == [segments(tmp_path)[0].stat().st_size]
+    journal.close()

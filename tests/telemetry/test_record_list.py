@@ -201,3 +201,7 @@ def test_the_live_page_carries_the_filter(olga: Browser) -> None:
     assert "Client bob, outcome failed." in page
     bad = olga.get(f"{LIVE}?since=x")
     assert (bad.status_code, b"live.js" in bad.content) == (400, False)
+
+
+def test_a_filter_that_is_none_is_told_on_the_page(olga: Browser) -> None:
+    assert "not one of the available choices" in words(olga, f"{LIST}?period=2h")

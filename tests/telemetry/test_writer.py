@@ -179,3 +179,14 @@ def test_a_row_that_was_pruned_does_not_come_back_from_the_journal(tmp_path: Pat
     writer(tmp_path).run_once()
     assert outcomes() == {call(2): "ok", call(3): "UNKNOWN"}, "nor is an open intent forgotten"
     assert left(tmp_path) == []
+
+
+def test_a_new_writer_knows_that_a_later_segment_closed_a_call_of_an_earlier_one(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, segment_bytes=1)
+    journal.intent(intent(call(1)))
+    journal.outcome(outcome(call(1)))
+    journal.intent(intent(call(2)))
+    writer(tmp_path).run_once()
+    writer(tmp_path).run_once()
+    assert len(segments(tmp_path)) == 1, "the one that is written to"
+    journal.close()

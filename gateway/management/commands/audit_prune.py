@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from gateway import changelog
 from gateway.places import audit_folder
 from telemetry.audit.keys import KeyFileError
-from telemetry.audit.pruning import due_by_rule, prune
+from telemetry.audit.pruning import NotAsSigned, due_by_rule, prune
 
 
 class Command(BaseCommand):
@@ -34,5 +34,8 @@ class Command(BaseCommand):
             signer = place.signer()
         except KeyFileError as error:
             raise CommandError(str(error), returncode=2) from None
-        removed = prune(signer, now, by=changelog.operating_system_user())
+        try:
+            removed = prune(signer, now, by=changelog.operating_system_user())
+        except NotAsSigned as fault:
+            raise CommandError(f"{fault}; manage.py audit_verify says more") from None
         self.stdout.write(f"{removed} calls removed")
