@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
+from telemetry.audit.verifier import is_checkpoint, is_tombstone
 from telemetry.failures import KINDS
 
 FILTERED = (
@@ -99,11 +100,11 @@ class Signed(models.Model):
         """What was signed. Of a line that somebody made unreadable, what is left: it has no signature."""
         try:
             told = json.loads(self.line)
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             told = None
-        return told if isinstance(told, dict) and self.is_sound(told) else self.remains()
+        return told if self.is_sound(told) else self.remains()
 
-    def is_sound(self, told: dict[str, Any]) -> bool:
+    def is_sound(self, told: Any) -> bool:
         """Abstract: whether it has all that a verification reads, each of its kind."""
         raise NotImplementedError
 
@@ -127,9 +128,8 @@ class AuditCheckpoint(Signed):
     def __str__(self) -> str:
         return f"{self.chain} {self.number}: up to row {self.sequence}"
 
-    def is_sound(self, told: dict[str, Any]) -> bool:
-        numbers = all(isinstance(told.get(name), int) for name in ("number", "sequence"))
-        return numbers and all(isinstance(told.get(name), str) for name in ("hash", "previous", "signature"))
+    def is_sound(self, told: Any) -> bool:
+        return is_checkpoint(told)
 
     def remains(self) -> dict[str, Any]:
         told = {"chain": self.chain, "number": self.number, "sequence": self.sequence}
@@ -151,13 +151,8 @@ class AuditTombstone(Signed):
     def __str__(self) -> str:
         return f"{self.chain}: {self.rows} rows from {self.first} to {self.last}"
 
-    def is_sound(self, told: dict[str, Any]) -> bool:
-        runs = told.get("runs")
-        return (
-            isinstance(runs, list)
-            and all(isinstance(run, list) and len(run) == 4 for run in runs)
-            and bool(runs)
-        )
+    def is_sound(self, told: Any) -> bool:
+        return is_tombstone(told)
 
     def remains(self) -> dict[str, Any]:
         return {"chain": self.chain, "runs": [[self.first, self.last, "", ""]], "signature": "", "key": ""}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from telemetry.audit.verifier import is_checkpoint
 from telemetry.models import AuditCheckpoint
 
 TAIL_BYTES = 64 * 1024
@@ -40,23 +41,50 @@ class Copies:
             self.fault = f"The checkpoints cannot be copied to {self.path}: {error.strerror}"
 
     def last(self, chain: str) -> dict[str, Any] | None:
-        """The newest of this chain in the file; None when there is none, or no file."""
-        found = None
-        for _, entry in self.entries():
+        """The newest of this chain in the file; None when there is none, or no file. Read from the end."""
+        for line in self._backwards():
+            entry = _checkpoint(line)
             if entry is not None and entry["chain"] == chain:
-                found = entry
-        return found
+                return entry
+        return None
 
-    def entries(self) -> Iterator[tuple[int, dict[str, Any] | None]]:
-        """By line number; None for a line that is no checkpoint. A last line that a crash cut off is passed over."""
+    def size(self) -> int:
+        """In bytes; 0 without a file."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def lines(self, upto: int) -> Iterator[tuple[int, bytes, dict[str, Any] | None]]:
+        """The number, the text and what it says of each line among the first `upto` bytes; None for what is no
+        checkpoint. A last line that a crash cut off is passed over."""
+        if not upto:
+            return
+        with self.path.open("rb") as file:
+            reached = 0
+            for number, line in enumerate(file, 1):
+                reached += len(line)
+                if reached > upto or not line.endswith(b"\n"):
+                    return
+                yield number, line, _checkpoint(line)
+
+    def _backwards(self) -> Iterator[bytes]:
+        """The whole lines of the file, the last one first."""
         try:
-            data = self.path.open("rb")
+            file = self.path.open("rb")
         except FileNotFoundError:
             return
-        with data as file:
-            for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
-                    yield number, _checkpoint(line)
+        with file:
+            # `tail`: the end of a line whose beginning is still to be read; `is_whole`: its line end was seen.
+            at, tail, is_whole = file.seek(0, os.SEEK_END), b"", False
+            while at:
+                step = min(at, TAIL_BYTES)
+                at -= step
+                file.seek(at)
+                beginning, *pieces = (file.read(step) + tail).split(b"\n")
+                if pieces:
+                    yield from reversed(pieces if is_whole else pieces[:-1])
+                    is_whole = True
+                tail = beginning
+            if is_whole:
+                yield tail
 
     def _append(self, text: str) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -77,11 +105,6 @@ class Copies:
 def _checkpoint(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
-        return {
-            **entry,
-            "number": int(entry["number"]),
-            "sequence": int(entry["sequence"]),
-            "chain": entry["chain"],
-        }
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, RecursionError):
         return None
+    return entry if is_checkpoint(entry) else None

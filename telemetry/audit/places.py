@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from telemetry.audit.chain import Chain
+from telemetry.audit.chain import NAME, Chain
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import Signer, believed_keys, open_signer
 
@@ -22,6 +22,13 @@ class AuditFolder:
     def signer(self) -> Signer:
         """Makes the key when there is none. Raises `KeyFileError`."""
         return open_signer(self.key, self.folder)
+
+    def chain_name(self) -> str | None:
+        """Of the chain that the writer goes on with; None before the first one."""
+        try:
+            return (self.folder / NAME).read_text().strip()
+        except FileNotFoundError:
+            return None
 
     def public_keys(self) -> list[bytes]:
         return believed_keys(self.folder)

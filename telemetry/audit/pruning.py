@@ -53,7 +53,7 @@ def _bury_next(signer: Signer, rule: RetentionRule, at_once: int, *, by: str, no
         due = dict(due_by_rule(now)).get(rule)
         rows = [] if due is None else list(due.select_for_update().order_by("chain", "sequence")[:at_once])
         if rows:
-            _bury(signer, rows, reason=str(rule), by=by, now=now)
+            bury(signer, rows, reason=str(rule), by=by, now=now)
     return len(rows)
 
 
@@ -97,7 +97,7 @@ def _held() -> Q:
     return held
 
 
-def _bury(signer: Signer, rows: Sequence[RequestLog], *, reason: str, by: str, now: datetime) -> None:
+def bury(signer: Signer, rows: Sequence[RequestLog], *, reason: str, by: str, now: datetime) -> None:
     for chain in dict.fromkeys(row.chain for row in rows):
         runs = runs_of(chain, [row for row in rows if row.chain == chain])
         count = sum(run.last - run.first + 1 for run in runs)

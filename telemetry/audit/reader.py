@@ -43,6 +43,8 @@ def _selected(chain: str, after: int, until: int | None) -> Iterator[tuple[str, 
     started = "CAST(started_at AS TEXT)" if connection.vendor == "sqlite" else "started_at"
     selected = ", ".join(started if name == "started_at" else f'"{name}"' for name in COLUMNS)
     where = "chain = %s AND sequence >= %s AND (sequence > %s OR id > %s)"
+    if connection.vendor == "sqlite":
+        where += " AND typeof(sequence) = 'integer'"  # there, a column takes any kind of value
     bound, last = (" AND sequence <= %s", (until,)) if until is not None else ("", ())
     statement = (
         f"SELECT id, hash, {selected} FROM {TABLE} "  # noqa: S608 - our names

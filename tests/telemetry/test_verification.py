@@ -1,20 +1,22 @@
 """Whatever is done to the record, verification finds it and names the row; to an honest record it says nothing."""
 
 import json
+import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.utils import timezone
 from recorded import audit, call, serve, writer
 
-from telemetry.audit import reader
+from telemetry.audit import reader, verification
 from telemetry.audit.keys import signatures
-from telemetry.audit.pruning import prune
+from telemetry.audit.pruning import NotAsSigned, bury, prune
 from telemetry.audit.verification import Verified, verify
-from telemetry.audit.verifier import SIGNED_AS, Signatures
+from telemetry.audit.verifier import SIGNED_AS, ZEROS, Signatures
 from telemetry.journal import Journal
-from telemetry.models import AuditCheckpoint, RequestLog, RetentionRule
+from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog, RetentionRule
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BATCHES, ROWS_A_BATCH = 5, 6
@@ -34,7 +36,7 @@ def recorded(tmp_path: Path) -> Path:
 
 def verified(folder: Path) -> Verified:
     place = audit(folder)
-    return verify(signatures(place.public_keys()), place.copies)
+    return verify(signatures(place.public_keys()), place.copies, own=place.chain_name())
 
 
 def found(folder: Path) -> set[tuple[str, int]]:
@@ -90,7 +92,7 @@ def test_rows_that_are_pruned_meanwhile_are_not_missing(recorded: Path) -> None:
         return believed._checks(key, signature, message)
 
     told = verify(Signatures(believed.keys.values(), pruned), place.copies)
-    assert (told.found, told.findings, told.rows) == (0, [], 10)
+    assert (told.found, told.findings, told.rows) == (0, [], 17)
 
 
 def test_a_table_is_read_in_pages_of_which_each_begins_where_one_ended(
@@ -241,6 +243,54 @@ def change_a_line_of_the_copies(folder: Path) -> None:
     path.write_text("".join(lines))
 
 
+def without_a_place(folder: Path) -> None:
+    _forged(None)
+
+
+def before_the_first(folder: Path) -> None:
+    _forged(0)
+
+
+def _forged(sequence: int | None) -> None:
+    copy = row(9)
+    copy.pk, copy.call_id, copy.sequence, copy.outcome = None, uuid.UUID(int=99), sequence, "forged"
+    copy.save(force_insert=True)
+
+
+def date_a_checkpoint_otherwise(folder: Path) -> None:
+    AuditCheckpoint.objects.filter(number=3).update(signed_at=timezone.now() - timedelta(days=900))
+
+
+def move_a_checkpoint(folder: Path) -> None:
+    AuditCheckpoint.objects.filter(number=5).update(sequence=999)
+
+
+def junk_in_the_copies(folder: Path) -> None:
+    path = checkpoints_file(folder)
+    odd = ('{"number":1e999,"sequence":1,"chain":"x"}', "[" * 100_000, '"\\ud800"')
+    path.write_text(path.read_text() + "".join(f"{line}\n" for line in odd))
+
+
+def junk_for_a_tombstone(folder: Path) -> None:
+    for line in (
+        '{"runs":[["x",1,"h"]],"signature":"","key":""}',
+        "[" * 100_000,
+        '{"runs":[[3,9,"\\ud800","b"]]}',
+    ):
+        AuditTombstone.objects.create(
+            chain=row(1).chain, signed_at=timezone.now(), line=line, first=7, last=8, rows=2
+        )
+
+
+def a_tombstone_of_another_chain(folder: Path) -> None:
+    told = {"chain": "other", "runs": [[1, 30, row(30).hash, ZEROS]], "rows": 30}
+    line = audit(folder).signer().sign("tombstone", told)
+    AuditTombstone.objects.create(
+        chain=row(1).chain, signed_at=timezone.now(), line=line, first=1, last=30, rows=30
+    )
+    delete_all(folder)
+
+
 MANIPULATIONS: list[tuple[Callable[[Path], None], set[tuple[str, int]]]] = [
     (edit, {("changed", 9)}),
     (edit_within_json, {("changed", 9)}),
@@ -267,6 +317,13 @@ MANIPULATIONS: list[tuple[Callable[[Path], None], set[tuple[str, int]]]] = [
         sign_with_another_key,
         {("forged", 12), ("forged", 18), ("forged", 24), ("checkpoint", 5), ("unsigned", 25)},
     ),
+    (without_a_place, {("forged", 0)}),
+    (before_the_first, {("forged", 0)}),
+    (date_a_checkpoint_otherwise, {("checkpoint", 3)}),
+    (move_a_checkpoint, {("checkpoint", 5)}),
+    (junk_in_the_copies, {("copy", 6), ("copy", 7), ("copy", 8)}),
+    (junk_for_a_tombstone, {("tombstone", 7), ("tombstone", 3)}),
+    (a_tombstone_of_another_chain, {("tombstone", 1), ("cut off", 1)}),
     (drop_a_line_of_the_copies, {("copy", 3)}),
     (change_a_line_of_the_copies, {("copy", 3)}),
 ]
@@ -281,3 +338,52 @@ def test_each_manipulation_is_found_and_named(
     assert found(recorded) == set()
     manipulate(recorded)
     assert found(recorded) == expected
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_copies_that_end_early_are_found_once_they_should_be_there(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    path = checkpoints_file(recorded)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:kept]))
+    assert found(recorded) == set(), "the file is written after the database"
+    monkeypatch.setattr(verification, "COPIED_WITHIN", timedelta(0))
+    assert found(recorded) == {("copy", kept + 1)}
+    path.unlink()
+    assert found(recorded) == {("copy", 1)}
+
+
+def test_rows_put_back_under_their_tombstone_are_found(recorded: Path) -> None:
+    rows = list(RequestLog.objects.filter(sequence__lte=6).order_by("sequence"))
+    RetentionRule.objects.create(days=1)
+    prune(audit(recorded).signer(), timezone.now(), by="ada", most=6)
+    assert found(recorded) == set()
+    RequestLog.objects.bulk_create(rows[:2])
+    assert found(recorded) == {("tombstone", 1), ("tombstone", 2)}
+
+
+@pytest.mark.parametrize("manipulate", [edit, edit_and_hash_anew, rehash_to_the_end])
+def test_pruning_does_not_turn_a_forgery_into_a_tombstone(
+    recorded: Path, manipulate: Callable[[Path], None]
+) -> None:
+    manipulate(recorded)
+    before = found(recorded)
+    RetentionRule.objects.create(days=1)
+    with pytest.raises(NotAsSigned, match="is not as it was recorded"):
+        prune(audit(recorded).signer(), timezone.now(), by="ada")
+    assert found(recorded) == before
+    assert row(9)
+
+
+def test_what_stands_before_pruned_rows_is_signed_by_their_tombstone(recorded: Path) -> None:
+    """Between the last checkpoint and the gap nothing else is."""
+    prune_from(recorded, 10, 12)
+    assert found(recorded) == set()
+    _rehash(9, 9, output_tokens=999)
+    assert found(recorded) == {("forged", 9)}
+
+
+def prune_from(folder: Path, first: int, last: int) -> None:
+    """As if a rule had named exactly these rows."""
+    rows = list(RequestLog.objects.filter(sequence__range=(first, last)).order_by("sequence"))
+    bury(audit(folder).signer(), rows, reason="a rule", by="ada", now=timezone.now())

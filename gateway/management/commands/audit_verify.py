@@ -59,7 +59,10 @@ class Command(BaseCommand):
             named = options["public_key"]
             keys = [read_public(path) for path in named] if named else place.public_keys()
             began = datetime.now(UTC)
-            verified = verify(signatures(keys), copies, since=options["since"], until=options["until"])
+            own = None if options["checkpoints"] else place.chain_name()
+            verified = verify(
+                signatures(keys), copies, own=own, since=options["since"], until=options["until"]
+            )
         except (KeyFileError, ValueError) as error:
             raise CommandError(str(error), returncode=2) from None
         for finding in verified.findings:
