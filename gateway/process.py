@@ -40,7 +40,7 @@ class Process:
         self._scrape: Scrape | None = None
 
     async def start(self) -> None:
-        """Raises `SettingsError`, `JournalError` or a database error; then nothing was left open."""
+        """Raises `SettingsError`, `JournalError` or a database error; then the process has to end."""
         loop = asyncio.get_running_loop()
         runtime = await loop.run_in_executor(None, _load)
         gateway = Gateway(

@@ -23,6 +23,7 @@ from telemetry.audit.verifier import ZEROS, link_of, row_hash
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
 NAME = "chain"
+ADOPTING = "adopting"
 ADOPTED_AT_ONCE = 1000
 
 
@@ -72,16 +73,21 @@ class Chain:
         self._copies.follow(head.chain)
 
     def adopt(self) -> int:
-        """Rows from before there was a chain become its first ones. Only where nothing was ever signed."""
-        adopted = 0
-        if AuditCheckpoint.objects.exists():
+        """Rows from before there was a chain become its first ones. Only where nothing was ever signed, or where this was
+        begun and cut off: a file says so until it is done."""
+        adopted, begun = 0, self._name.with_name(ADOPTING)
+        if AuditCheckpoint.objects.exists() and not begun.exists():
             return adopted
+        if RequestLog.objects.filter(chain="").exists():
+            begun.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            begun.touch(mode=0o600)
         while rows := list(RequestLog.objects.filter(chain="").order_by("id")[:ADOPTED_AT_ONCE]):
             with transaction.atomic():
                 head = self.extend(rows)
                 RequestLog.objects.bulk_update(rows, ("chain", "sequence", "hash"), batch_size=200)
             self.reached(head)
             adopted += len(rows)
+        begun.unlink(missing_ok=True)
         return adopted
 
     def _resumed(self) -> Head | None:

@@ -69,7 +69,11 @@ def selected(selection: Selection) -> Iterator[tuple[Row, str]]:
 
 def ranges(selection: Selection) -> list[tuple[str, int, int]]:
     """Chain, first and last sequence number of what was selected, in the order the chains began."""
-    found = RequestLog.objects.filter(selection.where()).exclude(chain="").order_by()
+    found = (
+        RequestLog.objects.filter(selection.where(), sequence__lte=reader.LARGEST)
+        .exclude(chain="")
+        .order_by()
+    )
     ends = found.values("chain").annotate(first=Min("sequence"), last=Max("sequence"), began=Min("id"))
     return [(each["chain"], each["first"], each["last"]) for each in ends.order_by("began")]
 

@@ -14,7 +14,8 @@ from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
 from telemetry.models import RequestLog
 
 AT_ONCE = 2000
-LAST_KEY = 2**63 - 1
+LARGEST = 2**63 - 1
+"""Of the numbers that a column holds. SQLite also keeps texts there, which come after all numbers."""
 TABLE = RequestLog._meta.db_table
 _decode = msgspec.json.decode
 _JSON = tuple(COLUMNS.index(name) for name in ("attempts", "decision", "sanitised"))
@@ -42,18 +43,15 @@ def _selected(chain: str, after: int, until: int | None) -> Iterator[tuple[str, 
     # Cast, or the driver for SQLite would make a moment of it that has to be told as text again.
     started = "CAST(started_at AS TEXT)" if connection.vendor == "sqlite" else "started_at"
     selected = ", ".join(started if name == "started_at" else f'"{name}"' for name in COLUMNS)
-    where = "chain = %s AND sequence >= %s AND (sequence > %s OR id > %s)"
-    if connection.vendor == "sqlite":
-        where += " AND typeof(sequence) = 'integer'"  # there, a column takes any kind of value
-    bound, last = (" AND sequence <= %s", (until,)) if until is not None else ("", ())
+    where = "chain = %s AND sequence >= %s AND (sequence > %s OR id > %s) AND sequence <= %s"
     statement = (
         f"SELECT id, hash, {selected} FROM {TABLE} "  # noqa: S608 - our names
-        f"WHERE {where}{bound} ORDER BY sequence, id LIMIT {AT_ONCE}"
+        f"WHERE {where} ORDER BY sequence, id LIMIT {AT_ONCE}"
     )
-    sequence, key = after, LAST_KEY
+    sequence, key, last = after, LARGEST, LARGEST if until is None else until
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(statement, (chain, sequence, sequence, key, *last))
+            cursor.execute(statement, (chain, sequence, sequence, key, last))
             page = cursor.fetchall()
         for _, claimed, *values in page:
             yield claimed, values
@@ -71,10 +69,18 @@ def _canonical(values: Sequence[Any]) -> bytes:
 
 def _settle(values: Any) -> Any:
     for index in _JSON:
-        values[index] = _decode(values[index])
+        values[index] = _decoded(values[index])
     values[_CALL_ID] = _call_id(values[_CALL_ID])
     values[_STARTED_AT] = _moment(values[_STARTED_AT])
     return values
+
+
+def _decoded(value: Any) -> Any:
+    """What is no JSON stays as it is: no row of ours has it, and whoever looks for it should see it."""
+    try:
+        return _decode(value)
+    except (msgspec.DecodeError, TypeError):
+        return value
 
 
 def _call_id_text(value: str) -> str:
@@ -82,8 +88,11 @@ def _call_id_text(value: str) -> str:
 
 
 def _moment_text(value: str) -> str:
-    """SQLite keeps `2026-11-25 13:00:00.25`, without the point when there are no microseconds."""
-    return f"{value[:10]}T{value[11:]}Z" if len(value) == 26 else f"{value[:10]}T{value[11:19]}.000000Z"
+    """SQLite keeps `2026-11-25 13:00:00.250000`, without the point when there are no microseconds. What is written
+    otherwise is not ours, and stays as it is."""
+    if len(value) not in (19, 26) or value[10] != " ":
+        return value
+    return f"{value[:10]}T{value[11:]}Z" if len(value) == 26 else f"{value[:10]}T{value[11:]}.000000Z"
 
 
 def _call_id(value: str | UUID) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.db.models import Max, Min, Q
 
 from telemetry.audit import reader
@@ -74,10 +73,8 @@ def _rows_outside_a_chain() -> Iterator[Finding]:
     """Every row was chained when it was stored, and those from before at the first start."""
     if not AuditCheckpoint.objects.exists():
         return
-    beside = RequestLog.objects.filter(Q(chain="") | Q(sequence=None) | Q(sequence__lt=1))
-    if connection.vendor == "sqlite":
-        # A column of SQLite takes any kind of value.
-        beside |= RequestLog.objects.extra(where=["typeof(sequence) NOT IN ('integer', 'null')"])
+    nowhere = Q(sequence=None) | Q(sequence__lt=1) | Q(sequence__gt=reader.LARGEST)
+    beside = RequestLog.objects.filter(Q(chain="") | nowhere)
     for call_id in beside.order_by("id").values_list("call_id", flat=True):
         yield Finding("forged", "", 0, f"the row with call id {call_id} was put in beside the chain")
 
@@ -89,12 +86,12 @@ class _Chain:
         self, chain: str, signatures: Signatures, copied: "_Copied | None", verified: Verified
     ) -> None:
         self._name, self._verified = chain, verified
-        rows = RequestLog.objects.filter(chain=chain)
+        rows = RequestLog.objects.filter(chain=chain, sequence__lte=reader.LARGEST)
         newest = rows.aggregate(last=Max("sequence"))["last"]
         kept = AuditCheckpoint.objects.filter(chain=chain)
         # After the rows: a row is stored together with the signature over it.
         last = kept.order_by("-number").first()
-        self._last = max(newest if isinstance(newest, int) else 0, last.entry()["sequence"] if last else 0)
+        self._last = max(newest or 0, last.entry()["sequence"] if last else 0)
         checkpoints = _checkpoints(chain, last.number if last else 0)
         self._ledger = _Ledger(chain, signatures, checkpoints, copied, verified.add)
 
@@ -255,7 +252,7 @@ class _Copied:
 
 
 def _range(chain: str, since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
-    found = RequestLog.objects.filter(chain=chain)
+    found = RequestLog.objects.filter(chain=chain, sequence__lte=reader.LARGEST)
     if since:
         found = found.filter(started_at__gte=since)
     if until:

@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from django.db import connection
+
 from telemetry.audit.places import AuditFolder
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
@@ -68,3 +70,14 @@ def serve(journal: Journal, *numbers: int) -> None:
     for n in numbers:
         journal.intent(intent(call(n)))
         journal.outcome(outcome(call(n)))
+
+
+def spoil_decision(sequence: int) -> None:
+    """What no row of ours can hold: with SQLite no JSON at all, past its constraint."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        value = "not json" if connection.vendor == "sqlite" else '"not json"'
+        cursor.execute("UPDATE telemetry_requestlog SET decision = %s WHERE sequence = %s", [value, sequence])
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")

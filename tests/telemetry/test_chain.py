@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from recorded import audit, call, outcome, serve, writer
 
 from telemetry.audit.canonical import COLUMNS, Row, canonical, settled
+from telemetry.audit.chain import Chain
 from telemetry.audit.keys import KeyFileError, open_signer, signatures
 from telemetry.audit.standing import faults
 from telemetry.audit.verification import verify
@@ -143,6 +144,39 @@ def test_rows_of_an_older_version_become_the_first_of_the_chain(tmp_path: Path) 
     rows = RequestLog.objects.order_by("id").values_list("sequence", flat=True)
     assert list(rows) == list(range(1, 8))
     assert findings(folder)[-1:] != ["forged"]
+
+
+def test_an_adoption_that_was_cut_off_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def killed(self: Chain, head: object) -> None:
+        raise Killed
+
+    folder = tmp_path / "journal"
+    journal = Journal(folder)
+    serve(journal, *range(1, 11))
+    writer(folder).run_once()
+    journal.close()
+    AuditCheckpoint.objects.all().delete()
+    RequestLog.objects.update(chain="", sequence=None, hash="")
+    monkeypatch.setattr("telemetry.audit.chain.ADOPTED_AT_ONCE", 4)
+    for path in audit(folder).folder.glob("*.*"):
+        if path.name == "checkpoints.jsonl":
+            path.unlink()
+    (audit(folder).folder / "chain").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Chain, "reached", killed)
+        with pytest.raises(Killed):
+            audit(folder).chain().adopt()
+    assert RequestLog.objects.filter(chain="").count() == 6
+    assert audit(folder).chain().adopt() == 6
+    assert audit(folder).chain().adopt() == 0
+    place = audit(folder)
+    told = verify(signatures(place.public_keys()), place.copies)
+    assert (told.rows, told.findings) == (10, [])
 
 
 def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:

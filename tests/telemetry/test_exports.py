@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from recorded import AT, audit, call, intent, outcome, writer
+from recorded import AT, audit, call, intent, outcome, spoil_decision, writer
 
 from telemetry.audit.exports import cell, comma_separated, json_lines
 from telemetry.audit.keys import key_id
@@ -238,3 +238,12 @@ def test_exports_stream_and_keep_order_over_many_batches(recorded: Path) -> None
     chunks = list(EvidencePack(Selection(), audit(recorded).public_keys()).stream())
     assert all(len(chunk) < 2**20 for chunk in chunks)
     assert RequestLog.objects.count() == ROWS
+
+
+def test_a_row_that_is_none_of_ours_is_exported_as_it_is_and_found(recorded: Path) -> None:
+    spoil_decision(9)
+    assert b"not json" in b"".join(comma_separated(Selection()))
+    assert b"".join(json_lines(Selection())).count(b"\n") == ROWS
+    code, told = checked(pack(recorded, Selection()), "--public-key", public_key(recorded))
+    assert code == 1
+    assert "#9: the row is not the one that was recorded" in told

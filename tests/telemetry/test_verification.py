@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.utils import timezone
-from recorded import audit, call, serve, writer
+from recorded import audit, call, serve, spoil_decision, writer
 
 from telemetry.audit import reader, verification
 from telemetry.audit.keys import signatures
@@ -139,6 +140,10 @@ def _rehash(first: int, last: int, **facts: object) -> None:
     for sequence in range(first, last + 1):
         previous = row_hash(previous, canonical(row_of(row(sequence))))
         change(sequence, hash=previous)
+
+
+def edit_to_no_json(folder: Path) -> None:
+    spoil_decision(9)
 
 
 def delete_one(folder: Path) -> None:
@@ -294,6 +299,7 @@ def a_tombstone_of_another_chain(folder: Path) -> None:
 MANIPULATIONS: list[tuple[Callable[[Path], None], set[tuple[str, int]]]] = [
     (edit, {("changed", 9)}),
     (edit_within_json, {("changed", 9)}),
+    (edit_to_no_json, {("changed", 9)}),
     (edit_time_by_a_microsecond, {("changed", 9)}),
     (edit_and_hash_anew, {("changed", 10)}),
     (rehash_to_the_end, {("forged", 12), ("forged", 18), ("forged", 24), ("forged", 30)}),
@@ -387,3 +393,26 @@ def prune_from(folder: Path, first: int, last: int) -> None:
     """As if a rule had named exactly these rows."""
     rows = list(RequestLog.objects.filter(sequence__range=(first, last)).order_by("sequence"))
     bury(audit(folder).signer(), rows, reason="a rule", by="ada", now=timezone.now())
+
+
+def test_a_number_that_is_none_is_found(recorded: Path) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite keeps a text in a column of numbers")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE telemetry_requestlog SET sequence = 'nine' WHERE sequence = 9")
+    assert found(recorded) == {("forged", 0), ("deleted", 9)}
+    journal, moving = Journal(recorded), writer(recorded)
+    serve(journal, 31)
+    assert moving.run_once() == 1, "calls go on being recorded, in a chain of their own"
+    journal.close()
+
+
+@pytest.mark.parametrize("ending", [".9", "+14:00", " ", ".2500000"])
+def test_a_moment_that_only_looks_alike_is_found(recorded: Path, ending: str) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite keeps moments as texts")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE telemetry_requestlog SET started_at = started_at || %s WHERE sequence = 9", [ending]
+        )
+    assert found(recorded) == {("changed", 9)}
