@@ -18,6 +18,7 @@ from gateway.edge.front import TRAIL
 from gateway.edge.identify import identify
 from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE
 from gateway.edge.respond import CALL_ID, encode_json, problem_body, problem_headers
+from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.sanitise import Assembly
 from gateway.trail import Trail
@@ -61,7 +62,9 @@ class ChatStreamConsumer(AsyncHttpConsumer):
         self._size += len(part)
         self._received.append(part)
         if self._size > trail.runtime.policy.max_body_bytes:
-            self._task = asyncio.ensure_future(self._refuse(trail, problem_for(TOO_LARGE)))
+            problem = problem_for(TOO_LARGE)
+            note_refusal(problem, trail.call_id, trail.peer)
+            self._task = asyncio.ensure_future(self._refuse(trail, problem))
         elif not message.get("more_body", False):
             self._task = asyncio.ensure_future(self._run(trail, b"".join(self._received)))
             self._received = []
