@@ -358,4 +358,5 @@ class Trail:
             unable=self.unable or msgspec.UNSET,
             rate=rate_state(self.caller.client, self.limit, self.reservation) or msgspec.UNSET,
             concurrency=self.concurrency or msgspec.UNSET,
+            trace_id=self.run.trace.trace_id if self.run.trace is not None else msgspec.UNSET,
         )
