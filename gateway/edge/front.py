@@ -57,7 +57,8 @@ class Front:
             accept(gateway, scope, path)
         except Refusal as refusal:
             problem, call_id = problem_for(refusal), new_call_id()
-            note_refusal(problem, call_id, scope.get(PEER, ""))
+            peer = scope.get(PEER, "")
+            note_refusal(problem, call_id, peer, metrics=gateway.metrics, log=gateway.log)
             await send_problem(send, problem, call_id)
             return
         if gateway.draining and path not in OPEN_PATHS:

@@ -51,6 +51,12 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def refused_unread(trail: Trail, problem: Problem) -> None:
+    """Notes it. A server that enforces the cap by itself does so before it comes to this."""
+    gateway = trail.gateway
+    note_refusal(problem, trail.call_id, trail.peer, metrics=gateway.metrics, log=gateway.log)
+
+
 class MountedView:
     """An ASGI application around one view."""
 
@@ -65,7 +71,7 @@ class MountedView:
             return
         except Refusal as refusal:
             problem = problem_for(refusal)
-            note_refusal(problem, trail.call_id, trail.peer)
+            refused_unread(trail, problem)
             await send_problem(send, problem, trail.call_id)
             return
         task = cast("asyncio.Task[object]", asyncio.current_task())

@@ -16,9 +16,8 @@ from gateway import pipeline
 from gateway.edge import native
 from gateway.edge.front import TRAIL
 from gateway.edge.identify import identify
-from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE
+from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE, refused_unread
 from gateway.edge.respond import CALL_ID, encode_json, problem_body, problem_headers
-from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.sanitise import Assembly
 from gateway.trail import Trail
@@ -63,7 +62,7 @@ class ChatStreamConsumer(AsyncHttpConsumer):
         self._received.append(part)
         if self._size > trail.runtime.policy.max_body_bytes:
             problem = problem_for(TOO_LARGE)
-            note_refusal(problem, trail.call_id, trail.peer)
+            refused_unread(trail, problem)
             self._task = asyncio.ensure_future(self._refuse(trail, problem))
         elif not message.get("more_body", False):
             self._task = asyncio.ensure_future(self._run(trail, b"".join(self._received)))
