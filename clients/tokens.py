@@ -17,8 +17,14 @@ PREFIX = "llmc"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH, _SECRET_LENGTH, _CHECKSUM_LENGTH = 12, 27, 6
 _WITHIN = re.compile(
-    rf"{PREFIX}_[{_ALPHABET}]{{{_ID_LENGTH}}}_[{_ALPHABET}]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}"
+    rf"{PREFIX}_[{_ALPHABET}]{{{_ID_LENGTH}}}"
+    rf"_(?:(?!{PREFIX}_)[{_ALPHABET}]){{{_SECRET_LENGTH},{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}"
 )
+"""Also one that lost of its end: without the checksum, which anybody can work out, it is as good as whole.
+What follows may be another, whose beginning must not be taken for the end of this one."""
+_REDACTED = "[redacted]"
+_FEWEST_TOLD_APART = 8
+"""Characters of a foreign token; a shorter one would be found in names that it has nothing to do with."""
 HASH_SCHEME = "hmac-sha256"
 
 
@@ -51,9 +57,17 @@ def checksum(body: str) -> str:
     return digits
 
 
-def redact_tokens(text: str) -> tuple[str, int]:
-    """`text` with `[redacted]` where it holds tokens of ours, and how many it held."""
-    return _WITHIN.subn("[redacted]", text) if PREFIX in text else (text, 0)
+def redact_tokens(text: str, presented: str = "") -> tuple[str, int]:
+    """`text` with `[redacted]` where it holds tokens of ours, or the one that was `presented`, whatever its shape; and
+    how many it held."""
+    count = 0
+    if len(presented) >= _FEWEST_TOLD_APART and presented in text:
+        count = text.count(presented)
+        text = text.replace(presented, _REDACTED)
+    if PREFIX in text:
+        text, more = _WITHIN.subn(_REDACTED, text)
+        count += more
+    return text, count
 
 
 def is_mistyped(text: str) -> bool:

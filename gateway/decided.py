@@ -26,6 +26,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`stage`: where it was refused. `routing`: a `providers.decision.Decision`.
 
     `unable`: candidates passed over, each with the field of the request that its kind cannot honour.
+    `trace_id`: of the W3C trace that the call belongs to, 32 hex digits. The row's own is the provider's id.
     """
 
     stage: str | msgspec.UnsetType = msgspec.UNSET
@@ -33,6 +34,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     unable: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     rate: RateState | msgspec.UnsetType = msgspec.UNSET
     concurrency: ConcurrencyState | msgspec.UnsetType = msgspec.UNSET
+    trace_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def rate_state(client: Client, limit: RateLimit | None, reserved: Reservation | None) -> RateState | None:

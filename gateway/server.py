@@ -28,6 +28,7 @@ from twisted.web import http
 
 from gateway.edge.front import Front
 from gateway.edge.respond import problem_body
+from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem
 from gateway.lifespan import Lifespan
 from gateway.runtime import new_call_id
@@ -145,8 +146,8 @@ class Channel(http.HTTPChannel):
             return
         self._refused = True
         self._disarm()
-        METRICS.count(f"refused_{problem.code.lower()}")
         call_id = new_call_id()
+        note_refusal(problem, call_id, str(getattr(self.transport.getPeer(), "host", "")))
         body = problem_body(problem, call_id)
         self.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"

@@ -34,6 +34,7 @@ class Trail:
     """Made at accept. `started`: monotonic seconds; `started_at`: epoch seconds; `peer`: the caller's address.
 
     `request_id`: as it is recorded and logged; `echoed_id`: as it was sent, for the answer.
+    `presented`: the caller's token, until the names in the body were looked through for it. Told nowhere.
     `answer`, `answer_calls`: the text and tool calls that the client was sent, as far as they were sent.
     """
 
@@ -58,6 +59,7 @@ class Trail:
         "method",
         "outcome",
         "peer",
+        "presented",
         "provider_trace_id",
         "refusal",
         "request_id",
@@ -86,6 +88,7 @@ class Trail:
         self.request_id = self.echoed_id = ""
         self.claimed_tool = ""
         self.caller: Caller | None = None
+        self.presented = ""
         self.stage = "permission"
         self.choice: Choice | None = None
         self.unable: dict[str, str] = {}
@@ -132,8 +135,9 @@ class Trail:
     def note_names(self, request_id: str, claimed_tool: str) -> None:
         """Who the request says it is. A token that was put there by mistake stays out of record and log."""
         self.echoed_id = request_id
-        self.request_id, in_id = redact_tokens(request_id)
-        self.claimed_tool, in_tool = redact_tokens(claimed_tool)
+        self.request_id, in_id = redact_tokens(request_id, self.presented)
+        self.claimed_tool, in_tool = redact_tokens(claimed_tool, self.presented)
+        self.presented = ""
         if in_id or in_tool:
             self.sanitised["redacted"] = in_id + in_tool
             keys = [name for name, count in (("callerTool", in_tool), ("requestId", in_id)) if count]
@@ -221,7 +225,7 @@ class Trail:
         """
         if self.closed:
             return
-        self.closed = True
+        self.closed, self.presented = True, ""
         if self.entered:
             assert self.caller is not None, "only identified calls enter"
             self.gateway.concurrency.leave(self.caller.client.tool_id)
@@ -354,4 +358,5 @@ class Trail:
             unable=self.unable or msgspec.UNSET,
             rate=rate_state(self.caller.client, self.limit, self.reservation) or msgspec.UNSET,
             concurrency=self.concurrency or msgspec.UNSET,
+            trace_id=self.run.trace.trace_id if self.run.trace is not None else msgspec.UNSET,
         )

@@ -49,7 +49,7 @@ class RetentionRuleAdmin(admin.ModelAdmin):
 
 @admin.register(LegalHold)
 class LegalHoldAdmin(admin.ModelAdmin):
-    empty_says = "Nothing is held. Add a hold to keep calls that a retention rule would remove."
+    empty_says = "Nothing is held. Add a hold to keep calls that a retention rule would remove, and kept content beyond its days."
     list_display = ("reason", "tool_id", "since", "until", "created_at", "released_at")
     search_fields = ("reason", "tool_id")
 

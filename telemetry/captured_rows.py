@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from telemetry.captured import SealedContent
+from telemetry.holds import held_content
 from telemetry.models import CapturedContent, ContentAccess
 
 ROWS_A_STATEMENT = 50
@@ -34,13 +35,15 @@ def store(lines: Iterable[SealedContent]) -> None:
 
 
 def prune(now: datetime) -> None:
-    old = CapturedContent.objects.filter(expires_at__lte=now)
+    """What a legal hold keeps stays until it is released."""
+    old = CapturedContent.objects.filter(expires_at__lte=now).exclude(held_content())
     old._raw_delete(old.db)
 
 
 def find(call_id: Any, now: datetime) -> CapturedContent | None:
-    """None when nothing is kept, or its days are over."""
-    return CapturedContent.objects.filter(call_id=call_id, expires_at__gt=now).first()
+    """None when nothing is kept, or its days are over and no legal hold keeps it. Its ciphertext is read on use."""
+    kept = CapturedContent.objects.filter(Q(expires_at__gt=now) | held_content())
+    return kept.defer("ciphertext").filter(call_id=call_id).first()
 
 
 def note_access(call_id: Any, *, who: str, reason: str) -> None:

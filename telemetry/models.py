@@ -79,12 +79,6 @@ class RequestLog(models.Model):
         """Of what there are digests."""
         return [name for name in ("request", "prompt", "answer") if getattr(self, f"{name}_digest")]
 
-    @property
-    def captured(self) -> "CapturedContent | None":
-        """What of it is kept, without the content."""
-        kept = CapturedContent.objects.defer("ciphertext")
-        return kept.filter(call_id=self.call_id, expires_at__gt=timezone.now()).first()
-
 
 class Signed(models.Model):
     """Something that was signed about a chain. `line`: the whole entry as one line of JSON, signature included."""
@@ -353,6 +347,10 @@ class CapturedContent(models.Model):
 
     def __str__(self) -> str:
         return str(self.call_id)
+
+    @property
+    def days_are_over(self) -> bool:
+        return self.expires_at <= timezone.now()
 
 
 class AppendOnly(models.QuerySet):

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from telemetry import saved_filters, tail
+from telemetry import captured_rows, saved_filters, tail
 from telemetry.criteria import STATE, Place, class_of
 from telemetry.filter_form import FilterForm
 from telemetry.models import RequestLog
@@ -88,6 +88,18 @@ class RequestLogAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         return super().change_view(request, object_id, form_url, {"title": "A call"} | (extra_context or {}))
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        *args: Any,
+        obj: RequestLog | None = None,
+        **more: Any,
+    ) -> HttpResponse:
+        assert obj is not None, "calls are not added here"
+        context["kept"] = captured_rows.find(obj.call_id, timezone.now())
+        return super().render_change_form(request, context, *args, obj=obj, **more)
 
 
 def links(form: FilterForm, found: Found) -> dict[str, str]:

@@ -223,6 +223,11 @@ def test_only_allowed_networks_hosts_and_proxies_count(tmp_path: Any, fake: Fake
         assert (outside.status_code, outside.json()["message"]) == (403, "Address not allowed")
         assert health("10.9.1.1", "walled-token").status_code == 200
         assert health("10.8.1.1", "walled-token").json()["message"] == "Address not allowed"
+        unread = gateway.client.post("/mcp/chat", content=b"x", headers={"X-Forwarded-For": "10.9.1.1"})
+        assert unread.status_code == 415
+        assert gateway.stop() == 0
+    told = [line for line in gateway.log_lines() if line["message"] == "Refused before the token"]
+    assert [line["metadata"]["peer"] for line in told] == ["10.9.1.1"], "others are counted, not logged"
 
 
 @pytest.mark.parametrize("proxies", ["127.0.0.1/32", ""])

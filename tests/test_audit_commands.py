@@ -130,9 +130,14 @@ def test_a_key_that_came_another_way_is_believed_and_no_other(state: Path, tmp_p
     assert refused.value.returncode == 2
 
 
-def test_a_date_that_is_none_is_refused_with_how_to_write_it(state: Path) -> None:
+@pytest.mark.parametrize(
+    "date", ["yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-13-01"]
+)
+def test_a_date_that_is_none_is_refused_with_how_to_write_it(state: Path, tmp_path: Path, date: str) -> None:
     with pytest.raises(CommandError, match="write 2026-11-01"):
-        run("audit_verify", "--since", "yesterday")
+        run("audit_verify", "--since", date)
+    with pytest.raises(CommandError, match="write 2026-11-01"):
+        run("audit_export", tmp_path / "out.csv", "--until", date)
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "zip"])

@@ -83,7 +83,9 @@ def test_a_selection_of_period_and_call(state: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"since": "yesterday"}, "Enter a valid date/time."),
+        ({"since": "yesterday"}, "Write a date and time as"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "Write a date and time as"),
+        ({"until": "9999-12-31T23:59:59-14:00"}, "Write a date and time as"),
         ({"since": "2026-11-02", "until": "2026-11-01"}, "The end lies before the beginning."),
         ({"call_id": "x"}, "Enter a valid UUID."),
         ({"wanted": "exe"}, "Select a valid choice."),

@@ -1,8 +1,10 @@
 """Chat, embeddings, models and health, end to end."""
 
 import re
+from typing import Any
 
-from conftest import CHARLIE, RunningGateway
+import pytest
+from conftest import BOB, CHARLIE, RunningGateway
 from fake_provider import FakeProvider
 
 from clients.tokens import mint
@@ -110,3 +112,27 @@ def test_a_token_put_where_a_name_belongs_is_answered_but_neither_recorded_nor_l
     warned = [line for line in shared.log_lines() if line["message"] == "Sensitive log metadata redacted"]
     assert [line["metadata"]["keys"] for line in warned[-2:]] == [["callerTool", "requestId"], ["requestId"]]
     assert token not in shared.stdout.read_text()
+
+
+@pytest.mark.parametrize("path", ["/mcp/chat", "/mcp/chatStream", "/mcp/embed"])
+@pytest.mark.parametrize("valid", [True, False])
+def test_the_very_token_that_bob_showed_stays_out_of_record_and_log(
+    shared: RunningGateway, path: str, valid: bool
+) -> None:
+    body: dict[str, Any] = {"requestId": f"run {BOB} of {BOB}", "callerTool": f"the tool {BOB}"}
+    body |= {"inputs": ["a"]} if path.endswith("embed") else {"messages": [{"role": "user", "content": "hi"}]}
+    answer = shared.post(path, body if valid else body | {"colour": "red"})
+    assert answer.status_code == (200 if valid else 400)
+    (row,) = shared.wait_for_records(1, call_id=answer.headers["x-llm-caller-call-id"])
+    assert (row["request_id"], row["claimed_tool"]) == ("run [redacted] of [redacted]", "the tool [redacted]")
+    assert row["sanitised"] == {"redacted": 3}
+    assert BOB not in shared.stdout.read_text()
+
+
+def test_a_token_cut_short_in_a_name_is_not_recorded_either(shared: RunningGateway) -> None:
+    cut = mint().text[:-6]
+    answer = shared.chat("hello", requestId=f"run of {cut}")
+    assert answer.json()["requestId"] == f"run of {cut}"
+    (row,) = shared.wait_for_records(1, call_id=answer.headers["x-llm-caller-call-id"])
+    assert (row["request_id"], row["sanitised"]) == ("run of [redacted]", {"redacted": 1})
+    assert cut not in shared.stdout.read_text()

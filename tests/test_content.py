@@ -20,7 +20,7 @@ from fake_provider import FakeProvider
 from gateway.capture import Content, content_of, messages_of, seal, unseal
 from providers.secrets import KeyRing
 from providers.types import ChatRequest, Message
-from telemetry.models import CapturedContent, ContentAccess, RequestLog
+from telemetry.models import CapturedContent, ContentAccess, LegalHold, RequestLog
 
 HOSTILE = "<script>alert(1)</script> {{ 7|add:1 }} \u202e"
 WHY = "complaint 4711 of Bob"
@@ -221,3 +221,17 @@ def test_rotating_keys_takes_content_along(olga: Browser, settings: Any) -> None
     again = StringIO()
     call_command("rotate_keys", stdout=again, stderr=StringIO())
     assert "content" not in again.getvalue()
+
+
+def test_what_a_legal_hold_keeps_says_so_and_opens_beyond_its_days(olga: Browser) -> None:
+    call_id = stored(days=-1)
+    row = CapturedContent.objects.get()
+    listed = f"/admin/telemetry/capturedcontent/{row.pk}/change/"
+    assert olga.get(page(call_id)).status_code == 404
+    LegalHold.objects.create(reason="case 7", tool_id="bob")
+    call = RequestLog.objects.create(
+        call_id=call_id, tool_id="bob", started_at=timezone.now(), status=200, duration_ms=1
+    )
+    for place in (listed, f"/admin/telemetry/requestlog/{call.pk}/change/"):
+        assert "A legal hold keeps it longer" in olga.get(place).content.decode()
+    assert "and beyond, by a legal hold" in olga.post(page(call_id), {"reason": WHY}).content.decode()

@@ -4,7 +4,8 @@ import concurrent.futures
 from pathlib import Path
 from typing import Any
 
-from conftest import BOB, CHARLIE, RunningGateway, provider_entry, registry, running_gateway
+import pytest
+from conftest import BOB, CHARLIE, RunningGateway, chat_body, provider_entry, registry, running_gateway
 from fake_provider import FakeProvider
 
 
@@ -89,3 +90,25 @@ def test_no_more_calls_at_once_than_a_client_is_given(tmp_path: Path, fake: Fake
         assert gateway.chat(token=BOB).status_code == 200
         line = next(line for line in gateway.log_lines() if line["message"] == "Rate limit exceeded")
         assert len(line["metadata"]["tokenHash"]) == 16
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ({"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}, TRACE),
+        ({"traceparent": f"00-{TRACE.upper()}-00f067aa0ba902b7-01"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("body", [chat_body(), chat_body(colour="red")], ids=["answered", "refused"])
+def test_the_trace_that_a_client_s_call_belongs_to_is_kept_beside_the_provider_s_id(
+    shared: RunningGateway, body: dict[str, Any], header: dict[str, str], kept: str | None
+) -> None:
+    answer = shared.post("/mcp/chat", body, **header)
+    (row,) = shared.wait_for_records(1, call_id=answer.headers["x-llm-caller-call-id"])
+    assert row["decision"].get("traceId") == kept
+    assert ("traceId" in row["decision"]) is (kept is not None)
+    assert row["trace_id"] == answer.json()["traceId"], "the contract's is the provider's, or the call's"

@@ -1,11 +1,13 @@
 """The error table of the contract, and that the provider is untouched where the client is at fault."""
 
+import re
 from typing import Any
 
 import httpx
 import pytest
 from conftest import BOB, RunningGateway, chat_body
 from fake_provider import FakeProvider
+from scraped import wait_until
 
 GOOD = b'{"requestId": "r", "callerTool": "bob", "messages": [{"role": "user", "content": "x"}]}'
 
@@ -159,6 +161,45 @@ def test_errors_are_json_whatever_accept_says(
 def test_other_media_types_and_encodings_are_415(shared: RunningGateway, headers: dict[str, str]) -> None:
     response = raw(shared, GOOD, **headers)
     assert (response.status_code, response.json()["error"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "content", "status", "code"),
+    [
+        ("/nope", {}, b"", 404, "NOT_FOUND"),
+        ("/mcp/nope", {}, b"", 404, "NOT_FOUND"),
+        ("//mcp/chat", {}, b"", 404, "NOT_FOUND"),
+        ("/mcp/chat", {"Content-Type": "text/plain"}, b"x", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("/mcp/chatStream", {"Content-Encoding": "gzip"}, b"x", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("/mcp/chat", {}, b" " * 9_000_000, 413, "BODY_TOO_LARGE"),
+    ],
+)
+def test_what_is_refused_before_the_token_leaves_no_row_but_a_line_and_a_count(
+    shared: RunningGateway, path: str, headers: dict[str, str], content: bytes, status: int, code: str
+) -> None:
+    counter = f"refused_{code.lower()}"
+    before = counted(shared, counter)
+    headers = {"X-LLM-Caller-Token": BOB, "Content-Type": "application/json", **headers}
+    url = httpx.URL(shared.url).copy_with(raw_path=path.encode())
+    answer = shared.client.post(url, content=content, headers=headers)
+    call_id = answer.headers["x-llm-caller-call-id"]
+    assert (answer.status_code, answer.json()["traceId"]) == (status, call_id)
+
+    def told() -> list[dict[str, Any]]:
+        return [line for line in shared.log_lines() if line["traceId"] == call_id]
+
+    wait_until(lambda: bool(told()))
+    (line,) = told()
+    assert (line["level"], line["message"]) == ("warn", "Refused before the token")
+    assert line["metadata"] == {"callId": call_id, "peer": "127.0.0.1", "status": status, "code": code}
+    assert counted(shared, counter) == before + 1
+    assert shared.records(call_id=call_id) == []
+
+
+def counted(gateway: RunningGateway, event: str) -> float:
+    text = gateway.get("/metrics").text
+    found = re.search(rf'^llm_caller_events_total\{{event="{event}"\}} (\S+)$', text, re.MULTILINE)
+    return float(found[1]) if found else 0
 
 
 def test_text_that_is_unusual_but_good_arrives_byte_identical(shared: RunningGateway) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import ALL_METHODS, BOB, chat_body
+from logged import lines, logging_to
 
 from clients.directory import Directory
 from clients.tokens import Pepper
@@ -87,7 +88,7 @@ class Stage:
         )  # fmt: skip
         self.journal = NotingJournal(folder, self.happened, full)
         self._application = Application()
-        self._application.front.gateway = Gateway(
+        self.gateway = self._application.front.gateway = Gateway(
             runtime=Runtime(
                 version=1,
                 catalog=Catalog(providers={"a": provider}),
@@ -111,9 +112,11 @@ class Stage:
         self.happened.append("provider ended")
         yield EVENTS[1]
 
-    async def call(self, path: str) -> None:
+    async def call(self, path: str, text: str = "a") -> None:
         body = (
-            chat_body() if path != "/mcp/embed" else {"requestId": "r", "callerTool": "bob", "inputs": ["a"]}
+            chat_body(text)
+            if path != "/mcp/embed"
+            else {"requestId": "r", "callerTool": "bob", "inputs": [text]}
         )
         headers = {
             b"host": b"localhost",
@@ -205,3 +208,19 @@ async def test_content_of_failures_only_is_not_missed_where_a_call_goes_well(tmp
     stage = Stage(tmp_path, full="content", capture="failures")
     await stage.call("/mcp/chat")
     assert (stage.status, stage.happened[-2:]) == (200, ["outcome ok", "last byte"])
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_body_that_only_the_application_finds_too_large_is_a_line_and_a_count(
+    tmp_path: Path, path: str
+) -> None:
+    stage = Stage(tmp_path / "journal")
+    with logging_to(tmp_path / "out", stage.gateway.log):
+        await stage.call(path, "x" * 9_000_000)
+    assert (stage.happened, stage.status) == (["last byte"], 413)
+    (line,) = lines(tmp_path / "out")
+    call_id = json.loads(stage.sent)["traceId"]
+    assert (line["level"], line["message"]) == ("warn", "Refused before the token")
+    told = {"callId": call_id, "peer": "127.0.0.1", "status": 413, "code": "BODY_TOO_LARGE"}
+    assert line["metadata"] == told
+    assert stage.gateway.metrics.counters == {"refused_body_too_large": 1}

@@ -11,28 +11,21 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
 from gateway.edge.pages import problem_response
-from gateway.places import audit_folder
+from gateway.exports import FORMATS, stream
 from gateway.throttle import EXPORTS
-from telemetry.audit.exports import comma_separated, json_lines
-from telemetry.audit.pack import EvidencePack
 from telemetry.audit.selection import Selection
+from telemetry.filter_form import MomentField
 from telemetry.logs import log
-
-FORMATS = {
-    "pack": ("Evidence pack", "zip", "application/zip"),
-    "jsonl": ("JSON Lines", "jsonl", "application/x-ndjson"),
-    "csv": ("CSV for spreadsheets", "csv", "text/csv; charset=utf-8"),
-}
 
 
 class ExportForm(forms.Form):
-    wanted = forms.ChoiceField(label="Format", choices=[(name, words[0]) for name, words in FORMATS.items()])
-    since = forms.DateTimeField(
+    wanted = forms.ChoiceField(label="Format", choices=[(name, each.title) for name, each in FORMATS.items()])
+    since = MomentField(
         label="Calls from",
         required=False,
         help_text="UTC, for example 2026-11-01 or 2026-11-01 08:00. Empty: the first.",
     )
-    until = forms.DateTimeField(label="Calls before", required=False, help_text="Empty: up to the last one.")
+    until = MomentField(label="Calls before", required=False, help_text="Empty: up to the last one.")
     tool_id = forms.CharField(
         label="Client", required=False, max_length=200, help_text="Its toolId. Empty: every client."
     )
@@ -69,19 +62,12 @@ def audit_export(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "Record exported",
         metadata={"by": request.user.get_username(), "about": selection.about, "format": wanted},
     )
-    _, ending, media_type = FORMATS[wanted]
-    response = StreamingHttpResponse(off_the_loop(stream(selection, wanted)), content_type=media_type)
-    name = f"llm-caller-record-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{ending}"
+    chosen = FORMATS[wanted]
+    response = StreamingHttpResponse(off_the_loop(stream(selection, wanted)), content_type=chosen.media_type)
+    name = f"llm-caller-record-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{chosen.ending}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def stream(selection: Selection, wanted: str) -> Iterator[bytes]:
-    """`wanted`: a key of `FORMATS`."""
-    if wanted == "pack":
-        return EvidencePack(selection, audit_folder().public_keys()).stream()
-    return json_lines(selection) if wanted == "jsonl" else comma_separated(selection)
 
 
 async def off_the_loop(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

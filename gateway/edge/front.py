@@ -10,6 +10,7 @@ from typing import Any
 
 from clients.permissions import parse_address, peer_address, within
 from gateway.edge.respond import Message, Receive, Scope, Send, send_problem
+from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.runtime import Gateway, Policy, new_call_id
 from gateway.trail import Trail
@@ -55,8 +56,10 @@ class Front:
         try:
             accept(gateway, scope, path)
         except Refusal as refusal:
-            gateway.metrics.count(f"refused_{refusal.code.lower()}")
-            await send_problem(send, problem_for(refusal), new_call_id())
+            problem, call_id = problem_for(refusal), new_call_id()
+            peer = scope.get(PEER, "")
+            note_refusal(problem, call_id, peer, metrics=gateway.metrics, log=gateway.log)
+            await send_problem(send, problem, call_id)
             return
         if gateway.draining and path not in OPEN_PATHS:
             await send_problem(send, DRAINING, new_call_id())
@@ -87,6 +90,7 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
         elif name == b"traceparent":
             parents.append(value)
     require_host(hosts, policy)
+    scope[PEER] = peer = peer_of(scope, forwarded, policy)
     if _ODD_PATH.search(path):
         # The router would read `//mcp/chat` as `/mcp/chat`; only one spelling of a path is a route.
         raise Refusal("NOT_FOUND", "No such path")
@@ -99,7 +103,7 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
         require_media_type(media)
     if scheme:
         believe_scheme(scope, scheme, policy)
-    scope[PEER] = peer = require_peer(scope, forwarded, policy)
+    require_network(peer, policy)
     if path.startswith(API_PREFIX) or path in API_PATHS:
         scope[TRAIL] = trail = Trail(gateway, peer)
         trail.join(parents)
@@ -114,15 +118,18 @@ def require_host(hosts: Sequence[bytes], policy: Policy) -> None:
         raise BAD_HOST
 
 
-def require_peer(scope: Scope, forwarded: Sequence[bytes], policy: Policy) -> str:
+def peer_of(scope: Scope, forwarded: Sequence[bytes], policy: Policy) -> str:
     client = scope.get("client")
     peer = client[0] if client else ""
     if forwarded and policy.trusted_proxies:
         hops = [value.decode("latin-1") for value in forwarded]
         peer = peer_address(peer, hops, policy.trusted_proxies)
+    return str(peer)
+
+
+def require_network(peer: str, policy: Policy) -> None:
     if not within(parse_address(peer), policy.allowed_networks):
         raise Refusal("FORBIDDEN", "Loopback access only" if policy.loopback_only else "Address not allowed")
-    return str(peer)
 
 
 def believe_scheme(scope: Scope, scheme: bytes, policy: Policy) -> None:

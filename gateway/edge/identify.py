@@ -25,7 +25,7 @@ def identify(trail: Trail, scope: Scope) -> Caller:
     if caller is None:
         note_failure(trail, scope, trail.runtime.directory.why_not(token))
         raise _unknown(trail, token)
-    trail.caller = caller
+    trail.caller, trail.presented = caller, token
     return caller
 
 

@@ -15,6 +15,7 @@ from django.utils.functional import cached_property
 
 from gateway.edge.front import TRAIL
 from gateway.edge.respond import Receive, Scope, Send, problem_body, problem_headers, send_body, send_problem
+from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.trail import Trail
 from telemetry.journal import JournalError
@@ -50,6 +51,12 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def refused_unread(trail: Trail, problem: Problem) -> None:
+    """Notes it. A server that enforces the cap by itself does so before it comes to this."""
+    gateway = trail.gateway
+    note_refusal(problem, trail.call_id, trail.peer, metrics=gateway.metrics, log=gateway.log)
+
+
 class MountedView:
     """An ASGI application around one view."""
 
@@ -63,7 +70,9 @@ class MountedView:
         except ClientGone:
             return
         except Refusal as refusal:
-            await send_problem(send, problem_for(refusal), trail.call_id)
+            problem = problem_for(refusal)
+            refused_unread(trail, problem)
+            await send_problem(send, problem, trail.call_id)
             return
         task = cast("asyncio.Task[object]", asyncio.current_task())
         watch = Watch(receive, task)

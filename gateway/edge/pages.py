@@ -7,11 +7,13 @@ from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import Resolver404, reverse
 from django.utils.safestring import mark_safe
 
 from gateway import live
-from gateway.edge.respond import encode_json, problem_headers
+from gateway.edge.front import PEER
+from gateway.edge.respond import CALL_ID, encode_json, problem_headers
+from gateway.edge.unidentified import note_refusal
 from gateway.environment import SHIPPED
 from gateway.errors import INTERNAL, Problem
 from gateway.guides import GUIDES, image
@@ -46,7 +48,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
-    return problem_response(Problem(code="NOT_FOUND", message="No such path"))
+    """A path that is no route's is noted; a page of staff about what is not there any more is not."""
+    problem = Problem(code="NOT_FOUND", message="No such path")
+    response = problem_response(problem)
+    if isinstance(exception, Resolver404):
+        call_id = response.headers[CALL_ID.decode()]
+        note_refusal(problem, call_id, getattr(request, "scope", {}).get(PEER, ""))
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -16,7 +16,7 @@ from gateway import pipeline
 from gateway.edge import native
 from gateway.edge.front import TRAIL
 from gateway.edge.identify import identify
-from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE
+from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE, refused_unread
 from gateway.edge.respond import CALL_ID, encode_json, problem_body, problem_headers
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.sanitise import Assembly
@@ -61,7 +61,9 @@ class ChatStreamConsumer(AsyncHttpConsumer):
         self._size += len(part)
         self._received.append(part)
         if self._size > trail.runtime.policy.max_body_bytes:
-            self._task = asyncio.ensure_future(self._refuse(trail, problem_for(TOO_LARGE)))
+            problem = problem_for(TOO_LARGE)
+            refused_unread(trail, problem)
+            self._task = asyncio.ensure_future(self._refuse(trail, problem))
         elif not message.get("more_body", False):
             self._task = asyncio.ensure_future(self._run(trail, b"".join(self._received)))
             self._received = []

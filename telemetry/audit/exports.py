@@ -3,6 +3,7 @@ in memory. An iterator of bytes each."""
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,12 @@ from telemetry.models import RequestLog
 
 FIELDS = msgspec.structs.fields(Row)
 NAMES = tuple(field.encode_name for field in FIELDS)
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = re.compile(
+    r"[\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
+    r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]"
+)
+"""What a spreadsheet may take for the start of a formula (OWASP, CSV injection): `= + - @`, also full in width or
+small, and behind blanks and marks that nobody sees; and TAB, CR, LF."""
 CHUNK_BYTES = 64 * 1024
 
 
@@ -30,9 +36,9 @@ def with_hash(body: bytes, claimed: str) -> bytes:
 
 
 def comma_separated(selection: Selection) -> Iterator[bytes]:
-    """For spreadsheets: every field is a column, and no cell begins as a formula does."""
+    """For spreadsheets: every field is a column, every cell is quoted, and none begins as a formula does."""
     buffer = io.StringIO(newline="")
-    table = csv.writer(buffer)
+    table = csv.writer(buffer, quoting=csv.QUOTE_ALL)
 
     def line(cells: list[Any]) -> bytes:
         table.writerow(cells)
@@ -44,7 +50,7 @@ def comma_separated(selection: Selection) -> Iterator[bytes]:
     def lines() -> Iterator[bytes]:
         yield line([*NAMES, "hash"])
         for row, claimed in selected(selection):
-            yield line([cell(getattr(row, field.name)) for field in FIELDS] + [claimed])
+            yield line([cell(getattr(row, field.name)) for field in FIELDS] + [cell(claimed)])
 
     return chunked(lines())
 
@@ -53,7 +59,7 @@ def cell(value: Any) -> Any:
     """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
     if isinstance(value, list | dict):
         value = canonical(value).decode() if value else ""
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
+    if isinstance(value, str) and FORMULA.match(value):
         return "'" + value
     return "" if value is None else value
 

@@ -108,5 +108,27 @@ def test_what_was_minted_is_a_pair_of_id_and_text() -> None:
 def test_tokens_within_a_text_are_redacted_and_what_only_looks_like_one_is_kept() -> None:
     first, second = mint().text, mint().text
     assert redact_tokens(f"a {first}, b{second}c") == ("a [redacted], b[redacted]c", 2)
-    for text in ("", "llmc", "llmc_", first[:-1], "r-1", "llmc_run_17"):
+    for text in ("", "llmc", "llmc_", first[:-7], first[1:], "r-1", "llmc_run_17"):
         assert redact_tokens(text) == (text, 0)
+
+
+@pytest.mark.parametrize("cut", range(1, 7))
+def test_a_token_without_some_of_its_checksum_is_redacted_as_a_whole_one(cut: int) -> None:
+    first, second = mint().text[:-cut], mint().text
+    assert redact_tokens(f"a {first}, b{first}{second}") == ("a [redacted], b[redacted][redacted]", 3)
+
+
+@pytest.mark.parametrize(
+    "token", ["plain-tk", "a (token) of any [shape]*", "ключ Боба", mint().text, mint().text[:-9]]
+)
+def test_the_token_that_was_presented_is_redacted_whatever_its_shape(token: str) -> None:
+    text = f"a {token}{token} b"
+    assert redact_tokens(text, token) == ("a [redacted][redacted] b", 2)
+    assert redact_tokens("nothing of it", token) == ("nothing of it", 0)
+    own = mint().text
+    assert redact_tokens(f"{token}, {own}", token) == ("[redacted], [redacted]", 2)
+
+
+def test_a_presented_token_too_short_to_be_told_from_a_name_redacts_nothing() -> None:
+    assert redact_tokens("bob-7 of bob-7.1", "bob-7.1") == ("bob-7 of bob-7.1", 0)
+    assert redact_tokens("bob", "") == ("bob", 0)

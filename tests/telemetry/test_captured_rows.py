@@ -12,7 +12,14 @@ from telemetry import beside, captured_rows
 from telemetry.captured import SealedContent
 from telemetry.failures import FailureCount, FailureCounts, FailureTally
 from telemetry.journal import Journal
-from telemetry.models import CapturedContent, ContentAccess, FailedAuthentication, RequestLog
+from telemetry.models import (
+    CapturedContent,
+    ContentAccess,
+    FailedAuthentication,
+    LegalHold,
+    RequestLog,
+    RetentionRule,
+)
 from telemetry.writer import BATCH_BYTES, SET_ASIDE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,3 +127,61 @@ def test_openings_are_added_and_neither_changed_nor_removed() -> None:
     with pytest.raises(TypeError):
         ContentAccess.objects.filter(who="olga").update(reason="another")
     assert ContentAccess.objects.get().reason == "a complaint"
+
+
+def began(row: int, moment: datetime) -> str:
+    """A call id as the gateway makes it: its time lies in the first 48 bits."""
+    return str(uuid.UUID(int=int(moment.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62 | row))
+
+
+def kept() -> set[int]:
+    return {one.call_id.int & 0xFFFF for one in CapturedContent.objects.all()}
+
+
+def test_a_legal_hold_keeps_content_beyond_its_days_until_it_is_released() -> None:
+    """Five calls, an hour between them; the last three are Charlie's, and the rows of the even ones are gone."""
+    starts = [NOW + timedelta(hours=n) for n in range(6)]
+    ids = [began(n, starts[n]) for n in range(6)]
+    for n in range(1, 6):
+        tool = "bob" if n < 3 else "charlie"
+        captured_rows.store([msgspec.structs.replace(content(n), call_id=ids[n], tool_id=tool)])
+        if n % 2:
+            RequestLog.objects.create(
+                call_id=ids[n], tool_id=tool, started_at=starts[n], status=200, duration_ms=1
+            )
+    LegalHold.objects.create(reason="case 7", tool_id="bob", since=starts[2])
+    LegalHold.objects.create(reason="case 8", since=starts[2], until=starts[4])
+    LegalHold.objects.create(reason="case 9", tool_id="charlie", since=starts[5], until=starts[5])
+    LegalHold.objects.create(reason="case 6", released_at=NOW)
+    over = NOW + timedelta(days=99)
+    captured_rows.prune(over)
+    assert kept() == {2, 3, 4}, "4 is at the very end, to the millisecond that its id tells"
+    assert captured_rows.find(ids[2], over) is not None, "what is held can be opened"
+    everything = LegalHold.objects.create(reason="everything")
+    LegalHold.objects.exclude(pk=everything.pk).update(released_at=NOW)
+    captured_rows.prune(over)
+    assert kept() == {2, 3, 4}
+    LegalHold.objects.update(released_at=NOW)
+    assert captured_rows.find(ids[2], over) is None
+    captured_rows.prune(over)
+    assert kept() == set()
+
+
+def test_a_hold_on_a_client_alone_keeps_all_its_content() -> None:
+    captured_rows.store([content(1), msgspec.structs.replace(content(2), tool_id="charlie")])
+    LegalHold.objects.create(reason="case 8", tool_id="charlie")
+    captured_rows.prune(NOW + timedelta(days=99))
+    assert kept() == {2}
+
+
+def test_content_outlives_the_row_of_its_call_for_its_own_days(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.content(content(1, days=30))
+    serve(journal, 1)
+    moving = writer(tmp_path)
+    moving.run_once()
+    journal.close()
+    RetentionRule.objects.create(days=1)
+    moving.keep_up(NOW + timedelta(days=2))
+    assert not RequestLog.objects.exists()
+    assert captured_rows.find(call(1), NOW + timedelta(days=29)) is not None

@@ -96,10 +96,42 @@ def test_no_cell_of_a_table_begins_as_a_formula(recorded: Path) -> None:
     assert rows[1][at] == "'=cmd|'/c calc'!A1"
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " ="])
-def test_an_apostrophe_makes_a_text_of_it(start: str) -> None:
-    assert cell(f"{start}1+1") == f"'{start}1+1"
-    assert cell("plain") == "plain"
+def test_every_cell_of_a_table_is_quoted(recorded: Path) -> None:
+    first, second = b"".join(comma_separated(Selection())).decode().split("\r\n")[:2]
+    assert (first[0], first[-1]) == ('"', '"')
+    assert (second[0], second[-1]) == ('"', '"')
+    assert second.count('","') >= first.count('","') == len(next(csv.reader([first]))) - 1
+
+
+STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "﹦", "﹢", "﹣", "﹫"]
+UNSEEN = [
+    "",
+    " ",
+    "\xa0",
+    "\u3000",
+    "\u200b",
+    "\ufeff",
+    "\u2060",
+    "\u200e",
+    "\xad",
+    "\0",
+    "\xa0\u200b \ufeff",
+]
+
+
+@pytest.mark.parametrize("unseen", UNSEEN, ids=ascii)
+@pytest.mark.parametrize("start", STARTS, ids=ascii)
+def test_an_apostrophe_makes_a_text_of_it(unseen: str, start: str) -> None:
+    assert cell(f"{unseen}{start}1+1") == f"'{unseen}{start}1+1"
+
+
+@pytest.mark.parametrize("text", ["plain", "", " a=1", "\xa0", "\u200bmail@example.org", "1-2"])
+def test_what_is_no_formula_stays_as_it_is(text: str) -> None:
+    assert cell(text) == text
+
+
+def test_a_long_run_of_blanks_is_looked_through_once() -> None:
+    assert cell(" " * 1_000_000 + "x") == " " * 1_000_000 + "x"
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,11 @@ def test_links_lead_to_all_calls_that_have_the_same() -> None:
 
 def test_a_call_of_before_decisions_were_kept_still_has_its_page() -> None:
     assert "It never came to a choice" in page_of(decision={})
+
+
+def test_a_call_of_a_client_s_trace_names_it() -> None:
+    assert "4bf92f3577b34da6a3ce929d0e0e4736" in page_of(
+        decision={"traceId": "4bf92f3577b34da6a3ce929d0e0e4736"}
+    )
+    User.objects.all().delete()
+    assert "Trace (W3C)" not in page_of(decision={"stage": "body"})

@@ -2,20 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from gateway.exports import FORMATS, stream
 from gateway.moments import moment
-from gateway.places import audit_folder
-from telemetry.audit.exports import comma_separated, json_lines
-from telemetry.audit.pack import EvidencePack
 from telemetry.audit.selection import Selection
 
-FORMATS = ("jsonl", "csv", "pack")
+BY_ENDING = {f".{each.ending}": name for name, each in FORMATS.items()}
 
 
 class Command(BaseCommand):
@@ -40,7 +37,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["file"]
-        wanted = options["format"] or {".jsonl": "jsonl", ".csv": "csv", ".zip": "pack"}.get(path.suffix)
+        wanted = options["format"] or BY_ENDING.get(path.suffix)
         if wanted is None:
             raise CommandError("name a --format, or a file that ends in .jsonl, .csv or .zip", returncode=2)
         selection = Selection(
@@ -66,9 +63,3 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{path} cannot be written: {error.strerror}", returncode=2) from None
         self.stdout.write(f"wrote {selection.about} to {path}")
-
-
-def stream(selection: Selection, wanted: str) -> Iterator[bytes]:
-    if wanted == "pack":
-        return EvidencePack(selection, audit_folder().public_keys()).stream()
-    return json_lines(selection) if wanted == "jsonl" else comma_separated(selection)

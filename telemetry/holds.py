@@ -1,0 +1,44 @@
+"""Which kept content a legal hold keeps beyond its days: that of the held client's calls, by when they began."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q
+
+from telemetry.models import LegalHold, RequestLog
+
+NOTHING = Q(pk__in=())
+MILLISECOND = 1 << 80
+"""A call id is a UUIDv7: above these bits lies when the call began, in ms of the epoch."""
+
+
+def held_content() -> Q:
+    """Of `CapturedContent`: what must stay, under any hold that is not released."""
+    held = NOTHING
+    for hold in LegalHold.objects.filter(released_at=None):
+        held |= _under(hold)
+    return held
+
+
+def _under(hold: LegalHold) -> Q:
+    """A call's row says when it began; where a retention rule has removed it, the call's id does."""
+    client = Q(tool_id=hold.tool_id) if hold.tool_id else Q(pk__isnull=False)
+    if not (hold.since or hold.until):
+        return client
+    row = RequestLog.objects.filter(call_id=OuterRef("call_id"))
+    return client & (Q(Exists(row.filter(_began(hold)))) | (~Exists(row) & _began_by_id(hold)))
+
+
+def _began(hold: LegalHold) -> Q:
+    since = Q(started_at__gte=hold.since) if hold.since else Q()
+    return since & (Q(started_at__lt=hold.until) if hold.until else Q())
+
+
+def _began_by_id(hold: LegalHold) -> Q:
+    """To the millisecond, the ends included."""
+    since = Q(call_id__gte=UUID(int=_ms(hold.since) * MILLISECOND)) if hold.since else Q()
+    return since & (Q(call_id__lt=UUID(int=(_ms(hold.until) + 1) * MILLISECOND)) if hold.until else Q())
+
+
+def _ms(moment: datetime) -> int:
+    return max(0, int(moment.timestamp() * 1000))
