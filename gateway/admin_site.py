@@ -20,6 +20,7 @@ from gateway.console.pages import PAGES, Page
 from gateway.edge.pages import problem_response
 from gateway.errors import Problem
 from gateway.lost_updates import guarded
+from gateway.plain_numbers import PlainNumbersAdmin
 from gateway.throttle import LOGINS, NAMES, ONE_GUESS, PASSWORDS, Throttle
 
 TABLES = (
@@ -45,7 +46,7 @@ class GatewayAdminSite(AdminSite):
         """The apps' own admins, which may not know the gateway, get here what all change forms have."""
         models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
         for model in models:
-            super().register(model, guarded(model, admin_class or ModelAdmin), **options)
+            super().register(model, guarded(model, _plain(admin_class or ModelAdmin)), **options)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         own = [path(page.path, self.admin_view(_guarded(page)), name=page.name) for page in PAGES]
@@ -123,6 +124,10 @@ class GatewayAdminSite(AdminSite):
                     return problem_response(NO_SUCH_NUMBER)
 
         return attributing
+
+
+def _plain(admin: type[ModelAdmin]) -> type[ModelAdmin]:
+    return type(admin.__name__, (PlainNumbersAdmin, admin), {"__module__": admin.__module__})
 
 
 def _tried(

@@ -24,8 +24,10 @@ class CapabilityForm(forms.ModelForm):
         widgets = {
             "capability": forms.HiddenInput,
             "default_model": forms.TextInput(attrs={"list": KNOWN_MODELS, "autocomplete": "off"}),
-            "score": forms.NumberInput(attrs={"step": "any"}),
+            # Of a field for numbers, a browser sends nothing when it cannot read what was typed.
+            "score": forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
         }
+        error_messages = {"score": {"invalid": "Score is a number, such as 90 or 1.5."}}
         # One paragraph below the grid explains the columns.
         help_texts = {"declared": "", "default_model": "", "score": ""}
 
