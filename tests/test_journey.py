@@ -106,7 +106,7 @@ class Morning:
 
     def plan_from_folder(self) -> None:
         self.section("Configuration")
-        self.page.click("text=Plan an import of this file >> nth=0")
+        self.page.click("text=Plan an import of the file in the folder >> nth=0")
         self.page.wait_for_load_state()
 
 
