@@ -402,7 +402,23 @@ def test_a_backlog_of_the_journal_is_told(ada: Browser) -> None:
     audit = Component(name="audit", status="degraded", timestamp=timestamp(), details="65 MiB wait")
     other = Component(name="provider:x", status="failed", timestamp=timestamp())
     with Running({}, audit, other, Component(name="database", status="ok", timestamp=timestamp())):
-        assert lines(ada) == ["The gateway's part 'audit' is degraded: 65 MiB wait. -> /docs/runbook"]
+        assert lines(ada) == ["Keeping the record is impaired: 65 MiB wait. -> /docs/runbook"]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("orchestrator", "degraded", "Sending calls on to providers is impaired: All are down."),
+        ("transport", "degraded", "Answering in time is impaired: All are down."),
+        ("database", "failed", "The database does not work: All are down."),
+    ],
+)
+def test_a_part_that_is_not_well_is_told_by_what_it_does(
+    ada: Browser, name: str, status: Any, said: str
+) -> None:
+    record()
+    with Running({}, Component(name=name, status=status, timestamp=timestamp(), details="All are down")):
+        assert lines(ada) == [f"{said} -> /docs/runbook"]
 
 
 @pytest.mark.django_db(transaction=True)
