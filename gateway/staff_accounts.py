@@ -116,17 +116,8 @@ admin.site.unregister(Group)
 class GuardedGroupAdmin(GroupAdmin):
     form = GuardedGroupForm
 
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
-        group = self.get_object(request, unquote(object_id))
-        if group and self.has_delete_permission(request, group) and (problem := own_groups([group])):
-            self.message_user(request, problem, messages.ERROR)
-            return HttpResponseRedirect(reverse("admin:auth_group_change", args=[group.pk]))
-        return super().delete_view(request, object_id, extra_context)
-
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """As for users: the action for deleting several asks here."""
+        """The page for deleting one asks here, as does the action for several."""
         listed, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        if problem := own_groups(objs):
-            self.message_user(request, problem, messages.ERROR)
-            protected = [*protected, problem]
-        return listed, counts, lacking, protected
+        problem = own_groups(objs)
+        return listed, counts, lacking, [*protected, problem] if problem else protected
