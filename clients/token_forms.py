@@ -10,13 +10,16 @@ from clients.expiry import LONGEST, end_of_day
 from clients.models import Client, ClientToken
 
 PERIODS = {"30": timedelta(days=30), "90": timedelta(days=90), "365": timedelta(days=365)}
+DAY = "date"
+"""The choice that the day belongs to; a script chooses it for who types one."""
 EXPIRIES = (
     ("never", "Never"),
     ("30", "In 30 days"),
     ("90", "In 90 days"),
     ("365", "In 1 year"),
-    ("date", "At the end of a day:"),
+    (DAY, "At the end of a day:"),
 )
+BOTH = "A day is typed, but “{}” is chosen: choose “At the end of a day”, or clear the day."
 OVERLAPS = (
     ("0", "No overlap: it ends now"),
     ("1", "1 hour"),
@@ -31,7 +34,9 @@ class ExpiryForm(forms.Form):
     expiry = forms.ChoiceField(choices=EXPIRIES, widget=forms.RadioSelect, initial="90", label="Expires")
     day = forms.DateField(
         required=False,
-        widget=forms.DateInput(attrs={"type": "date", "aria-label": "Day"}, format="%Y-%m-%d"),
+        widget=forms.DateInput(
+            attrs={"type": "date", "aria-label": "Day", "data-chooses": DAY}, format="%Y-%m-%d"
+        ),
         help_text="Valid through the whole of that day (UTC).",
     )
 
@@ -43,7 +48,9 @@ class ExpiryForm(forms.Form):
 
     def _expires_at(self, data: dict[str, Any]) -> datetime | None:
         now = timezone.now()
-        if data["expiry"] != "date":
+        if data["expiry"] != DAY:
+            if data["day"] is not None:
+                self.add_error("day", BOTH.format(dict(EXPIRIES)[data["expiry"]]))
             return now + PERIODS[data["expiry"]] if data["expiry"] in PERIODS else None
         if data["day"] is None:
             self.add_error("day", "Choose the day.")

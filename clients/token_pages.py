@@ -160,6 +160,7 @@ def _shown_once(
     url = base_url(settings.PUBLIC_URL, settings.HOST, settings.PORT)
     context = _context(admin, request, client) | {
         "minted": minted,
+        "ends_at": ClientToken.objects.get(token_id=minted.token_id).expires_at,
         "old": old,
         "snippets": snippets(methods, minted.text, client.tool_id, url),
     }

@@ -5,9 +5,10 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.db import DataError
+from django.db.models.base import ModelBase
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
 
@@ -18,6 +19,8 @@ from gateway.console.home import home
 from gateway.console.pages import PAGES, Page
 from gateway.edge.pages import problem_response
 from gateway.errors import Problem
+from gateway.lost_updates import guarded
+from gateway.plain_numbers import PlainNumbersAdmin
 from gateway.throttle import LOGINS, NAMES, ONE_GUESS, PASSWORDS, Throttle
 
 TABLES = (
@@ -38,6 +41,12 @@ class GatewayAdminSite(AdminSite):
     site_url = None
     # The sections stand above every page; a column of all tables beside them would take the room.
     enable_nav_sidebar = False
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """The apps' own admins, which may not know the gateway, get here what all change forms have."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
+        for model in models:
+            super().register(model, guarded(model, _plain(admin_class or ModelAdmin)), **options)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         own = [path(page.path, self.admin_view(_guarded(page)), name=page.name) for page in PAGES]
@@ -115,6 +124,10 @@ class GatewayAdminSite(AdminSite):
                     return problem_response(NO_SUCH_NUMBER)
 
         return attributing
+
+
+def _plain(admin: type[ModelAdmin]) -> type[ModelAdmin]:
+    return type(admin.__name__, (PlainNumbersAdmin, admin), {"__module__": admin.__module__})
 
 
 def _tried(

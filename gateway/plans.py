@@ -23,7 +23,11 @@ _ID = re.compile(r"[A-Za-z0-9_-]{20,60}")
 
 
 class PlanGone(Exception):
-    """No such plan: applied, cancelled, expired, or somebody else's."""
+    """No such plan: applied, cancelled or expired."""
+
+
+class PlanOfAnother(Exception):
+    """There is one, which this person cannot open."""
 
 
 class Plan(NamedTuple):
@@ -61,11 +65,13 @@ def keep(
 
 
 def find(plan_id: str, user: int) -> Plan:
-    """Raises `PlanGone`."""
+    """Raises `PlanGone`, `PlanOfAnother`."""
     try:
         opened = _keys().open(_path(plan_id).read_bytes(), bound_to=_bound(plan_id, user))
-    except (OSError, SealError):
+    except OSError:
         raise PlanGone from None
+    except SealError:
+        raise PlanOfAnother from None
     kept = msgspec.json.decode(opened.reveal(), type=_Kept)
     if kept.expires_at < time.time():
         discard(plan_id)

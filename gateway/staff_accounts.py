@@ -1,16 +1,19 @@
-"""Django's form of users, minus the ways for a superuser to lock himself, or everybody, out."""
+"""Django's forms of users and groups, minus the ways for a superuser to lock himself, or everybody, out."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
+
+from gateway.roles import ROLES
 
 NEEDED = {"is_active": "Active", "is_staff": "Staff status", "is_superuser": "Superuser status"}
 """What makes a user able to manage users, with the labels of the form."""
@@ -84,3 +87,37 @@ class GuardedUserAdmin(UserAdmin):
             self.message_user(request, problem, messages.ERROR)
             protected = [*protected, problem]
         return listed, counts, lacking, protected
+
+
+OWN_GROUP = (
+    "“{}” is one of the product's own roles: upgrades give it its new permissions by that name, so it is neither "
+    "deleted nor renamed. To withdraw the role, take its members or its permissions away."
+)
+
+
+def own_groups(groups: Iterable[Group]) -> str:
+    """Why these groups may not go; "" when they may."""
+    return " ".join(OWN_GROUP.format(group.name) for group in groups if group.name in ROLES)
+
+
+class GuardedGroupForm(ModelForm):
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        before = self.initial.get("name")
+        if name != before and before in ROLES:
+            raise ValidationError(OWN_GROUP.format(before))
+        return name
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GuardedGroupAdmin(GroupAdmin):
+    form = GuardedGroupForm
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """The page for deleting one asks here, as does the action for several."""
+        listed, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        problem = own_groups(objs)
+        return listed, counts, lacking, [*protected, problem] if problem else protected

@@ -24,8 +24,10 @@ class CapabilityForm(forms.ModelForm):
         widgets = {
             "capability": forms.HiddenInput,
             "default_model": forms.TextInput(attrs={"list": KNOWN_MODELS, "autocomplete": "off"}),
-            "score": forms.NumberInput(attrs={"step": "any"}),
+            # Of a field for numbers, a browser sends nothing when it cannot read what was typed.
+            "score": forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
         }
+        error_messages = {"score": {"invalid": "Score is a number, such as 90 or 1.5."}}
         # One paragraph below the grid explains the columns.
         help_texts = {"declared": "", "default_model": "", "score": ""}
 
@@ -54,6 +56,13 @@ class CapabilityForm(forms.ModelForm):
 
 class CapabilityFormSet(forms.BaseInlineFormSet):
     """At least one capability, and none that the provider's kind cannot do. Rows that say nothing are not kept."""
+
+    def __init__(self, data: Any = None, *args: Any, **more: Any) -> None:
+        super().__init__(data, *args, **more)
+        if data is not None and is_stored(self.instance):
+            self.data = _settled(
+                data, self.prefix, dict(self.instance.capability_rows.values_list("capability", "pk"))
+            )
 
     @property
     def rows(self) -> list[CapabilityForm]:
@@ -98,6 +107,24 @@ class CapabilityFormSet(forms.BaseInlineFormSet):
         places = {"capabilities": "declared", f"defaults/{name}": "default_model", f"scores/{name}": "score"}
         pointers = {f"/providers/x/{below}": field for below, field in places.items()}
         refuse(row, {"providers": {"x": entry}}, pointers)
+
+
+def _settled(data: Any, prefix: str, stored: dict[str, int]) -> Any:
+    """What was sent, with the rows that are stored now in front and by their keys, as a formset wants them: since the
+    page was opened, somebody may have stored a capability, or removed one. It is the name that says which is meant."""
+    sent = {data.get(f"{prefix}-{n}-capability"): n for n in range(len(CAPABILITIES))}
+    if None in sent or set(sent) != set(CAPABILITIES):
+        return data
+    found = data.copy()
+    names = [*(name for name in sent if name in stored), *(name for name in sent if name not in stored)]
+    for n, name in enumerate(names):
+        for field in ("capability", "declared", "default_model", "score"):
+            found.pop(f"{prefix}-{n}-{field}", None)
+            if (value := data.get(f"{prefix}-{sent[name]}-{field}")) is not None:
+                found[f"{prefix}-{n}-{field}"] = value
+        found[f"{prefix}-{n}-id"] = str(stored.get(name, ""))
+    found[f"{prefix}-INITIAL_FORMS"] = str(len(stored))
+    return found
 
 
 class CapabilityInline(admin.TabularInline):

@@ -82,9 +82,16 @@ def problems_of(name: str, entry: ProviderEntry) -> list[Problem]:
 def url_problems(url: str) -> list[Problem]:
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host = parts.hostname
+    except ValueError:
+        return [("/baseUrl", "Not a URL")]
+    try:
+        _ = parts.port
+    except ValueError:
+        return [("/baseUrl", "The port of the URL is no number from 0 to 65535")]
+    try:
         httpx.URL(url)
-    except (ValueError, httpx.InvalidURL):
+    except httpx.InvalidURL:
         return [("/baseUrl", "Not a URL")]
     if parts.scheme not in ("http", "https") or not host:
         return [("/baseUrl", "An http:// or https:// URL is needed")]

@@ -35,6 +35,8 @@ PLACES = {
     "/notes": "notes",
 }
 """JSON pointer below a provider's entry → the field that says it."""
+_BEFORE_HOST = re.compile(r"\A(\s*(?:[a-z+.-]+:)?//|).*@", re.IGNORECASE | re.DOTALL)
+"""The scheme, kept, and all up to the last @: a password may have any sign."""
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -154,6 +156,11 @@ class ProviderForm(forms.ModelForm):
             # Not shown again: somebody may have typed the key itself.
             self.data = self.data.copy()
             self.data[self.add_prefix("credential_name")] = ""
+        url = self.data.get(self.add_prefix("base_url"), "")
+        if "base_url" in self.errors and "@" in url:
+            # Nor is a password that was typed into the address.
+            self.data = self.data.copy()
+            self.data[self.add_prefix("base_url")] = _BEFORE_HOST.sub(r"\1", url)
 
     def _entry(self) -> dict[str, Any]:
         """As an export would write it, but for the capabilities, which the grid answers for. What is not typed

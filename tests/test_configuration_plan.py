@@ -29,6 +29,7 @@ from config_pages import (  # noqa: F401 - fixtures
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client as Browser
 
@@ -89,6 +90,19 @@ def test_merge_only_adds_and_changes(ada: Browser) -> None:
     assert list(json.loads(render(PROVIDERS))["providers"]) == ["one", "two"]
 
 
+def test_each_button_says_which_file_it_plans_and_an_upload_is_not_passed_over_in_silence(
+    ada: Browser,
+) -> None:
+    call_with(PROVIDERS, ONE)
+    page = text_of(ada.get(HOME))
+    assert "Plan an import of the uploaded file" in page
+    assert "Plan an import of the file in the folder" in page
+    sent = {"folder": "1", "file": SimpleUploadedFile("other.json", json.dumps(TWO).encode())}
+    plan = ada.post(f"{HOME}import/{PROVIDERS}/", sent, follow=True)
+    assert "The chosen upload was not used: this is a plan of the file in the folder." in text_of(plan)
+    assert plan.context["nothing"]
+
+
 def test_a_change_in_between_stops_the_plan_and_shows_it_anew(ada: Browser) -> None:
     apply(ada, planned(ada, PROVIDERS, ONE))
     url = planned(ada, PROVIDERS, TWO)
@@ -137,9 +151,9 @@ def test_plans_nobody_came_back_for_are_swept(ada: Browser) -> None:
 def test_nobody_else_opens_a_plan(ada: Browser) -> None:
     url = planned(ada, PROVIDERS, ONE)
     eve = logged_in(User.objects.create_superuser("eve", "", "eve's password 1"))
-    assert "This plan is gone" in text_of(eve.get(url, follow=True))
-    assert "This plan is gone" in text_of(eve.post(url, {"version": "0"}, follow=True))
-    assert "This plan is gone" in text_of(eve.post(url, {"cancel": "1"}, follow=True))
+    assert "This plan is somebody else's" in text_of(eve.get(url, follow=True))
+    assert "This plan is somebody else's" in text_of(eve.post(url, {"version": "0"}, follow=True))
+    assert "This plan is somebody else's" in text_of(eve.post(url, {"cancel": "1"}, follow=True))
     for odd in ("..", "a" * 100, "%2e%2e%2fdb"):
         assert eve.get(f"{HOME}plan/{odd}/").status_code in (302, 404)
     assert ada.get(url).status_code == 200

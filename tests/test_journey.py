@@ -95,7 +95,7 @@ class Morning:
         self.section("Providers")
         self.page.click(f"#result_list a >> text={name}")
         row = self.page.locator(".capability-grid tr", has_text="chat").first
-        row.locator("input[type=number]").fill(score)
+        row.locator("input[inputmode=decimal]").fill(score)
         self.page.click("input[name=_save]")
         self.page.wait_for_selector("text=was changed successfully")
 
@@ -106,7 +106,7 @@ class Morning:
 
     def plan_from_folder(self) -> None:
         self.section("Configuration")
-        self.page.click("text=Plan an import of this file >> nth=0")
+        self.page.click("text=Plan an import of the file in the folder >> nth=0")
         self.page.wait_for_load_state()
 
 

@@ -143,6 +143,34 @@ def test_nobody_deletes_himself_neither_alone_nor_with_others(ada: Browser) -> N
     assert User.objects.count() == 2
 
 
+@pytest.mark.parametrize("role", ["operators", "auditors", "viewers"])
+def test_the_products_own_groups_are_neither_deleted_nor_renamed(ada: Browser, role: str) -> None:
+    group = Group.objects.get(name=role)
+    path, said = f"/admin/auth/group/{group.pk}", f"“{role}” is one of the product&#x27;s own roles"
+    for answer in (
+        ada.get(f"{path}/delete/", follow=True),
+        ada.post(f"{path}/delete/", {"post": "yes"}, follow=True),
+        ada.post(
+            "/admin/auth/group/",
+            {"action": "delete_selected", "_selected_action": [group.pk], "post": "yes"},
+        ),
+        ada.post(f"{path}/change/", {"name": "others", "permissions": []}),
+    ):
+        assert answer.content.decode().count(said) == 1
+        assert "related objects" not in answer.content.decode()
+    assert Group.objects.filter(name=role).exists()
+    assert permissions_of(role)
+
+
+def test_a_groups_permissions_stay_the_superusers_to_change_and_other_groups_may_go(ada: Browser) -> None:
+    group, other = Group.objects.get(name="viewers"), Group.objects.create(name="night shift")
+    assert ada.post(f"/admin/auth/group/{group.pk}/change/", {"name": "viewers"}).status_code == 302
+    assert permissions_of("viewers") == set()
+    assert ada.post(f"/admin/auth/group/{other.pk}/change/", {"name": "day shift"}).status_code == 302
+    assert ada.post(f"/admin/auth/group/{other.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert set(Group.objects.values_list("name", flat=True)) == {"operators", "auditors", "viewers"}
+
+
 def test_who_manages_users_without_being_superuser_cannot_remove_the_last_one() -> None:
     user = User.objects.create_superuser("ada", "", "ada's password 1")
     olga = User.objects.create_user("olga", "", "olga's password 1", is_staff=True)

@@ -74,6 +74,12 @@ class SetUp:
         return code_for(self.secret)
 
 
+@pytest.mark.parametrize("path", ["", "password_change/", "password_change/done/"])
+def test_the_way_to_ones_second_factor_stands_on_every_page(path: str) -> None:
+    page = logged_in().get(f"/admin/{path}").content.decode()
+    assert page.count(f'<a href="{ACCOUNT}">Second factor</a>') == 1
+
+
 def is_in(browser: Browser) -> bool:
     return browser.get("/admin/").status_code == 200
 

@@ -122,7 +122,7 @@ def uploaded(number: int, document: Any) -> Act:
         content = json.dumps(document).encode()
         file = {"name": "upload.json", "mimeType": "application/json", "buffer": content}
         page.set_input_files(f"input[type=file] >> nth={number}", file)  # type: ignore[arg-type]
-        page.click(f"text=Plan an import of the upload >> nth={number}")
+        page.click(f"text=Plan an import of the uploaded file >> nth={number}")
         page.wait_for_load_state()
 
     return act

@@ -37,6 +37,15 @@ class Line(NamedTuple):
     url: str
 
 
+PARTS = {
+    "transport": "Answering in time",
+    "orchestrator": "Sending calls on to providers",
+    "audit": "Keeping the record",
+    "database": "The database",
+}
+"""What the gateway's own parts do, by their names in the answer of its health."""
+
+
 class Seen(NamedTuple):
     """What the page has read already. `observed`: None where no gateway runs in this process."""
 
@@ -174,7 +183,9 @@ def failing_parts(seen: Seen) -> Iterable[Line]:
                 reverse("admin:providers_provider_changelist"),
             )
         elif part.status != "ok" and not part.name.startswith("provider:"):
-            words = f"The gateway's part '{part.name}' is {part.status}{_because(part.details)}"
+            what = PARTS.get(part.name, f"The part {part.name}")
+            how = "does not work" if part.status == "failed" else "is impaired"
+            words = f"{what} {how}{_because(part.details)}"
             yield Line(part.status, words, "Runbook", reverse("guide", args=["runbook"]))
 
 

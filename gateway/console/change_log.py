@@ -79,13 +79,17 @@ def part_of(version: ConfigVersion, request: HttpRequest) -> dict[str, Any]:
 def difference(change: ConfigChange) -> str:
     names = dict.fromkeys((*change.before, *change.after))
     lines = [
-        Line(field_name(change.table, name), _text(change.before.get(name)), _text(change.after.get(name)))
+        Line(
+            field_name(change.table, name),
+            in_words(change.before.get(name)),
+            in_words(change.after.get(name)),
+        )
         for name in names
     ]
     return render_to_string("admin/console/difference.html", {"lines": lines, "change": change})
 
 
-def _text(value: Any) -> str:
+def in_words(value: Any) -> str:
     """As people read it; "" for nothing."""
     if value is None:
         return ""

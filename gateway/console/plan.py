@@ -22,6 +22,8 @@ from gateway.reading import Content, ImportRefused
 from gateway.rendering import CLIENTS, FILES
 
 GONE = "This plan is gone: it was applied or cancelled, or is older than 15 minutes. Plan again."
+ANOTHERS = "This plan is somebody else's, who alone can see and apply it. Plan the change yourself."
+NOT_USED = "The chosen upload was not used: this is a plan of the file in the folder."
 CHANGED = (
     "The configuration changed after this plan was shown, so nothing was applied. "
     "Below is what the plan would change now."
@@ -46,6 +48,8 @@ def start(request: HttpRequest, name: str) -> HttpResponse:
             messages.error(request, f"Choose a file for {name} first; one that is too large counts as none.")
             return redirect("admin:configuration")
         content = Content(name, str(uploaded.name), uploaded.read())
+    elif request.FILES.get("file"):
+        messages.warning(request, NOT_USED)
     return propose(
         request, [content], merge="merge" in request.POST, reason=f"import of {content.label}"[:500]
     )
@@ -79,6 +83,9 @@ def plan(request: HttpRequest, plan_id: str) -> HttpResponse:
             messages.info(request, "The plan was cancelled; nothing was changed.")
             return redirect("admin:configuration")
         return _apply(request, plan_id, found) if request.method == "POST" else _show(request, found)
+    except plans.PlanOfAnother:
+        messages.error(request, ANOTHERS)
+        return redirect("admin:configuration")
     except plans.PlanGone:
         messages.error(request, GONE)
         return redirect("admin:configuration")

@@ -73,6 +73,18 @@ def test_an_issued_token_is_shown_in_the_answer_and_works() -> None:
 
 
 @pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"expiry": "date", "day": "2050-12-31"}, "It works until <strong>2051-01-01 00:00 UTC</strong>."),
+        ({"expiry": "never"}, "It <strong>never ends</strong> by itself"),
+    ],
+)
+def test_the_page_with_the_new_token_says_when_it_ends(chosen: dict[str, str], said: str) -> None:
+    answer = ada().post(issue_path(client("bob", "chat")), {"newest": 0} | chosen)
+    assert said in " ".join(answer.content.decode().split())
+
+
+@pytest.mark.parametrize(
     ("chosen", "days"),
     [({"expiry": "never"}, None), ({"expiry": "30"}, 30), ({"expiry": "90"}, 90), ({"expiry": "365"}, 365)],
 )
@@ -97,6 +109,8 @@ def test_a_chosen_day_counts_whole() -> None:
         ({"expiry": "date", "day": ""}, "Choose the day."),
         ({"expiry": "date", "day": "9999-12-31"}, "At most a hundred years"),
         ({"expiry": "date", "day": "soon"}, "Enter a valid date"),
+        ({"expiry": "30", "day": "2099-12-31"}, "A day is typed, but “In 30 days” is chosen"),
+        ({"expiry": "never", "day": "2099-12-31"}, "A day is typed, but “Never” is chosen"),
         ({"expiry": "later"}, "not one of the available choices"),
         ({}, "This field is required"),
     ],

@@ -225,6 +225,32 @@ def test_a_name_that_no_client_can_dial_is_refused_at_save(ada: Browser) -> None
     assert "Not a URL" in refused.content.decode()
 
 
+@pytest.mark.parametrize("port", ["99999", "-1", "x"])
+def test_a_port_that_there_is_not_is_said_to_be_the_trouble(ada: Browser, port: str) -> None:
+    refused = ada.post(
+        f"{BASE}add/", form({"chat": {"declared": "on"}}, base_url=f"http://localhost:{port}/v1")
+    )
+    assert "The port of the URL is no number from 0 to 65535" in refused.content.decode()
+    assert "Not a URL" not in refused.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("http://user:canary-pw@localhost:1234/v1", "http://localhost:1234/v1"),
+        ("HTTPS://:canary-pw@example.org", "HTTPS://example.org"),
+        ("http://user:canary-pw/@#?x@localhost/v1", "http://localhost/v1"),
+        ("user:canary-pw@localhost", "localhost"),
+        ("http://user:canary-pw@localhost:99999", "http://localhost:99999"),
+    ],
+)
+def test_a_password_typed_into_the_address_does_not_come_back(ada: Browser, typed: str, shown: str) -> None:
+    refused = ada.post(f"{BASE}add/", form({"chat": {"declared": "on"}}, base_url=typed))
+    assert refused.status_code == 200
+    assert "canary-pw" not in refused.content.decode()
+    assert refused.context["adminform"].form["base_url"].value() == shown
+
+
 # The list
 
 

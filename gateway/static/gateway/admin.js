@@ -15,3 +15,14 @@ document.addEventListener("click", async (event) => {
         button.textContent = "Press Ctrl+C";
     }
 });
+
+// <input data-chooses="date"> belongs to the radio button of that value in its fieldset: typing there chooses it,
+// and choosing another clears what was typed, which would not count.
+document.addEventListener("input", (event) => {
+    const fieldset = event.target.closest("fieldset");
+    const typed = fieldset?.querySelector("[data-chooses]");
+    if (!typed) return;
+    const choice = fieldset.querySelector(`input[type=radio][value="${typed.dataset.chooses}"]`);
+    if (event.target === typed) choice.checked = choice.checked || typed.value !== "";
+    else if (event.target.type === "radio" && event.target !== choice) typed.value = "";
+});
