@@ -12,6 +12,7 @@ import msgspec
 
 from clients import document as clients_document
 from clients.tokens import Pepper
+from gateway import keepable
 from gateway.rendering import PROVIDERS
 from providers import document as providers_document
 from providers import loader as providers_loader
@@ -118,17 +119,16 @@ def _parse(file: str, raw: bytes) -> Any:
         return found
 
     try:
-        value = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=members)
-        msgspec.json.encode(value)
+        value, found = keepable.parse(raw.decode("utf-8-sig"), members)
     except UnicodeDecodeError:
         raise ImportRefused([FileProblem(file, "", "is not UTF-8")]) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ImportRefused([FileProblem(file, "", f"is not JSON: {error.msg} at {where}")]) from None
-    except (ValueError, RecursionError, OverflowError):
-        raise ImportRefused([FileProblem(file, "", "holds a value that cannot be kept")]) from None
-    if repeated:
-        raise ImportRefused([FileProblem(file, "", f"has the same key twice: {key!r}") for key in repeated])
+    problems = [FileProblem(file, "", f"has the same key twice: {key!r}") for key in repeated]
+    problems += [FileProblem(file, pointer, message) for pointer, message in found]
+    if problems:
+        raise ImportRefused(problems)
     return value
 
 
@@ -193,13 +193,27 @@ def _convert(kind: type[T], value: Any, file: str, pointer: str, problems: list[
         try:
             msgspec.convert(value[name], field.type)
         except msgspec.ValidationError as error:
-            problems.append(_field_problem(file, f"{pointer}/{escape(name)}", str(error)))
+            place = f"{pointer}/{escape(name)}"
+            problems += _members(field.type, value[name], file, place) or [_problem(file, place, str(error))]
     if len(problems) > before:
         return None
     return msgspec.convert(value, kind)
 
 
-def _field_problem(file: str, pointer: str, text: str) -> FileProblem:
+def _members(kind: Any, value: Any, file: str, pointer: str) -> list[FileProblem]:
+    """Of a mapping, member by member: msgspec does not say which one it means."""
+    found = []
+    for name, item in value.items() if isinstance(value, dict) else ():
+        try:
+            msgspec.convert({name: item}, kind)
+        except msgspec.ValidationError as error:
+            # A mapping that is a struct's names its members, and lacks those that were left out here.
+            if "[...]" in str(error) or "`key` in" in str(error):
+                found.append(_problem(file, f"{pointer}/{escape(name)}", str(error)))
+    return found
+
+
+def _problem(file: str, pointer: str, text: str) -> FileProblem:
     """msgspec writes places as `$.a[0].b`, `$[...]` for a member of a mapping, and "`key` in `$`" for its name."""
     message, _, place = text.partition(" - at `")
     path = place.removeprefix("key` in `").removesuffix("`").removeprefix("$").replace("[...]", "")

@@ -1,5 +1,6 @@
 """Import, export, drift at start, backups (contract §3, promise 19)."""
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, RunningGateway, provider_entry, registry, running_gateway
+from django.core.management import call_command
 from fake_provider import FakeProvider
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,11 +156,66 @@ def test_every_problem_is_listed_with_its_pointer(tmp_path: Path) -> None:
         ("[]", "An object is needed"),
         ('{"providers": {"a": 1}}', "An object is needed"),
         ('{"providers": {}, "aliases": {"fast": "nobody/x"}}', "There is no provider 'nobody'"),
-        ('{"providers": {"a": {"notes": "\\ud800"}}}', "cannot be kept"),
     ],
 )
 def test_a_broken_file_is_refused_whole(tmp_path: Path, document: str, message: str) -> None:
     assert message in problems(tmp_path, PROVIDERS, document)[0][1]
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer", "message"),
+    [
+        ('"scores": {"chat": 1e400}', "/scores/chat", "a finite one is needed"),
+        ('"scores": {"chat": -1e400}', "/scores/chat", "a finite one is needed"),
+        ('"scores": {"chat": NaN}', "/scores/chat", "a finite one is needed"),
+        ('"scores": {"chat": Infinity}', "/scores/chat", "a finite one is needed"),
+        ('"apiKey": {"env": [-Infinity]}', "/apiKey/env/0", "a finite one is needed"),
+        (f'"maxConcurrency": {"9" * 5000}', "/maxConcurrency", "a finite one is needed"),
+        (f'"maxConcurrency": {2**63}', "/maxConcurrency", "too large"),
+        ('"scores": {"chat": 1000001}', "/scores/chat", "<= 1000000"),
+        ('"scores": {"chat": -1e30}', "/scores/chat", ">= -1000000"),
+        ('"notes": "\\ud800"', "/notes", "an unpaired surrogate"),
+        ('"notes": "a\\u0000b"', "/notes", "a NUL"),
+        ('"models": ["m", "\\udfff"]', "/models/1", "an unpaired surrogate"),
+        ('"timeouts": {"\\ud800": 1}', "/timeouts", "a member whose name holds"),
+        ('"notes": ' + "[" * 40 + "]" * 40, "/notes" + "/0" * 30, "nested too deeply"),
+        (f'"models": ["}}", {{"a/b": {DEEP}}}]', "/models/1/a~1b" + "/0" * 27, "nested too deeply"),
+    ],
+)
+def test_a_value_that_cannot_be_kept_is_named_by_its_pointer(
+    tmp_path: Path, members: str, pointer: str, message: str
+) -> None:
+    entry = json.dumps(provider_entry("http://localhost:1/v1")).removesuffix("}")
+    found = problems(tmp_path, PROVIDERS, f'{{"providers": {{"x~/y": {entry}, {members}}}}}}}')
+    assert [place for place, _ in found] == [f"/providers/x~0~1y{pointer}"]
+    assert message in found[0][1]
+    str(found[0]).encode()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400"])
+def test_the_clients_file_takes_only_numbers_that_are_some(tmp_path: Path, number: str) -> None:
+    client = f'{{"toolId": "bob", "allowedMethods": [], "rateLimit": {{"maxRequests": {number}, "intervalMs": 1}}}}'
+    found = problems(tmp_path, CLIENTS, f'{{"clients": [{client}]}}')
+    assert [place for place, _ in found] == ["/clients/0/rateLimit/maxRequests"]
+
+
+def test_all_values_that_cannot_be_kept_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    found = problems(tmp_path, PROVIDERS, '{"description": NaN, "providers": {"a": 1e999, "b": ["\\u0000"]}}')
+    assert [place for place, _ in found] == ["/description", "/providers/a", "/providers/b/0"]
+
+
+def test_the_command_refuses_a_score_without_end_with_its_pointer(tmp_path: Path) -> None:
+    document = {"providers": {"a": provider_entry("http://localhost:1/v1", scores={"chat": float("inf")})}}
+    path = write(tmp_path, PROVIDERS, document)
+    said = io.StringIO()
+    with pytest.raises(SystemExit) as refused:
+        call_command("import_config", "--providers", str(path), stderr=said, stdout=said)
+    assert refused.value.code == 2
+    assert f"{path}#/providers/a/scores/chat: " in said.getvalue()
+    assert json.loads(render(PROVIDERS))["providers"] == {}
 
 
 def test_the_same_tool_twice_is_a_second_token_or_an_error(tmp_path: Path) -> None:
