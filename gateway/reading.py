@@ -4,15 +4,17 @@ What must hold beyond the shape is asked of the apps.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from clients import document as clients_document
+from clients import loader as clients_loader
 from clients.tokens import Pepper
 from gateway import keepable
+from gateway.invisible import complaint
 from gateway.rendering import PROVIDERS
 from providers import document as providers_document
 from providers import loader as providers_loader
@@ -147,6 +149,8 @@ def _read_providers(file: str, value: Any, rules: Rules, *, merge: bool) -> tupl
         entries[name] = entry
         if not found and (warning := providers_document.egress_warning(entry.base_url, rules.egress)):
             warnings.append(f"{file}#{pointer}/baseUrl: {warning}")
+    hidden = {f"/aliases/{escape(name)}": name for name in document.aliases} if document else {}
+    problems += _unseen(file, hidden, providers_loader.alias_names)
     if document is not None and not problems:
         names = set(entries) | (providers_loader.provider_names() if merge else set())
         found = providers_document.alias_problems(document.aliases, names)
@@ -168,11 +172,23 @@ def _read_clients(file: str, value: Any, rules: Rules) -> tuple[Any, Any, list[s
         found = clients_document.problems_of(entry, rules.peppers)
         problems += [FileProblem(file, pointer + below, message) for below, message in found]
         entries.append((n, entry))
+    problems += _unseen(
+        file, {f"/clients/{n}/toolId": entry.tool_id for n, entry in entries}, clients_loader.tool_ids
+    )
     registered, found = clients_document.gather(entries)
     problems += [FileProblem(file, pointer, message) for pointer, message in found]
     if problems:
         raise ImportRefused(problems)
     return document, registered, []
+
+
+def _unseen(file: str, names: Mapping[str, str], kept: Callable[[], set[str]]) -> list[FileProblem]:
+    """Of new names by their pointers; what is `kept` already goes on as it is."""
+    found = {pointer: said for pointer, name in names.items() if (said := complaint(name))}
+    known = kept() if found else set()
+    return [
+        FileProblem(file, pointer, said) for pointer, said in found.items() if names[pointer] not in known
+    ]
 
 
 def _convert(kind: type[T], value: Any, file: str, pointer: str, problems: list[FileProblem]) -> T | None:

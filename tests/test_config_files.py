@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, RunningGateway, provider_entry, registry, running_gateway
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from fake_provider import FakeProvider
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clients.models import Client
 from gateway import backups
 from gateway.configfile import CLIENTS, PROVIDERS, ImportRefused, export_file, import_files, render
+from providers.models import Provider
 
 pytestmark = pytest.mark.django_db
 
@@ -216,6 +218,43 @@ def test_the_command_refuses_a_score_without_end_with_its_pointer(tmp_path: Path
     assert refused.value.code == 2
     assert f"{path}#/providers/a/scores/chat: " in said.getvalue()
     assert json.loads(render(PROVIDERS))["providers"] == {}
+
+
+UNSEEN = [chr(code) for code in (0x200B, 0x200D, 0x200F, 0x202A, 0x202E, 0x2066, 0x2069, 0xFEFF)]
+
+
+@pytest.mark.parametrize("character", UNSEEN)
+def test_a_new_name_with_characters_that_nobody_sees_is_refused(tmp_path: Path, character: str) -> None:
+    bob = registry()["clients"][0] | {"toolId": f"bo{character}b"}
+    told = f"The name holds characters that nobody sees and that make it look like another: U+{ord(character):04X}"
+    assert problems(tmp_path, CLIENTS, {"clients": [bob]}) == [("/clients/0/toolId", told)]
+    document = {"providers": {"a": provider_entry("http://localhost:1/v1")}}
+    alias = f"fa{character}st"
+    found = problems(tmp_path, PROVIDERS, document | {"aliases": {alias: "a/m"}})
+    assert found == [(f"/aliases/{alias}", told)]
+
+
+def test_a_name_that_was_kept_before_such_were_refused_still_imports_and_changes(tmp_path: Path) -> None:
+    Client.objects.create(tool_id="bo\u202eb")
+    row = Provider.objects.create(
+        name="a", kind="lmstudio", base_url="http://localhost:1/v1", default_model="m"
+    )
+    row.aliases.create(name="fa\u200bst", model_id="m")
+    entry = provider_entry("http://localhost:1/v1")
+    providers = {"aliases": {"fa\u200bst": "a/other"}, "providers": {"a": entry}}
+    clients = {"clients": [{"toolId": "bo\u202eb", "allowedMethods": ["chat"]}]}
+    files = {PROVIDERS: write(tmp_path, PROVIDERS, providers), CLIENTS: write(tmp_path, CLIENTS, clients)}
+    assert import_files(files).changed == [PROVIDERS, CLIENTS]
+    exported = {name: write(tmp_path, name, render(name).decode()) for name in files}
+    assert import_files(exported).changed == []
+
+
+def test_a_token_makes_no_client_with_a_name_that_nobody_sees() -> None:
+    with pytest.raises(CommandError, match=r"U\+200B"):
+        call_command("issue_token", "bo\u200bb")
+    assert not Client.objects.exists()
+    Client.objects.create(tool_id="bo\u200bb")
+    call_command("issue_token", "bo\u200bb", stdout=io.StringIO(), stderr=io.StringIO())
 
 
 def test_the_same_tool_twice_is_a_second_token_or_an_error(tmp_path: Path) -> None:

@@ -296,3 +296,25 @@ def test_an_absurd_score_is_refused_at_its_field(ada: Browser, score: str, said:
     answer = ada.post("/admin/providers/provider/add/", provider_form(capability_score=score))
     assert said in answer.content.decode()
     assert not Provider.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "field"), [("clients/client", "tool_id"), ("providers/modelalias", "name")]
+)
+def test_a_new_name_with_characters_that_nobody_sees_is_refused_at_its_field(
+    ada: Browser, table: str, field: str
+) -> None:
+    form, model = FORMS[table]
+    answer = ada.post(f"/admin/{table}/add/", form(**{field: "bo\u202eb"}))
+    assert refused_fields(answer) == {field}
+    assert "U+202E" in answer.content.decode()
+    assert not model.objects.filter(**{field: "bo\u202eb"}).exists()
+
+
+def test_a_client_with_such_a_name_from_before_can_still_be_changed(ada: Browser) -> None:
+    bob = Client.objects.create(tool_id="bo\u202eb")
+    address = f"/admin/clients/client/{bob.pk}/change/"
+    sent = as_a_browser_sends(ada.get(address)) | {"notes": "ours"}
+    assert ada.post(address, sent).status_code == 302
+    bob.refresh_from_db()
+    assert (bob.tool_id, bob.notes) == ("bo\u202eb", "ours")
