@@ -66,6 +66,13 @@ def test_the_difference_names_old_and_new(ada: Browser) -> None:
     assert "provider one changed defaultModel: echo → new" in said
 
 
+def test_a_plan_that_leaves_no_provider_says_so(ada: Browser) -> None:
+    apply(ada, planned(ada, PROVIDERS, ONE))
+    said = text_of(ada.get(planned(ada, PROVIDERS, {"providers": {}})))
+    assert "No provider is left: nothing answers anybody." in said
+    assert Provider.objects.exists()
+
+
 def test_a_broken_file_shows_every_pointer_and_changes_nothing(ada: Browser) -> None:
     apply(ada, planned(ada, PROVIDERS, ONE))
     before = render_all()
