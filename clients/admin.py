@@ -16,7 +16,7 @@ from clients.grants import set_methods
 from clients.grid import grid_page
 from clients.header_form import RegistryHeaderForm
 from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
-from clients.suggestions import provider_names
+from clients.suggestions import model_warnings, provider_names
 
 SHOWN_TOKENS = 50
 
@@ -80,6 +80,8 @@ class ClientAdmin(admin.ModelAdmin):
         if unknown:
             names = ", ".join(sorted(unknown))
             said = f"There is no provider called {names}. Calls go to no provider by such a name."
+            messages.warning(request, said)
+        for said in model_warnings(form.instance.allowed_models or ()):
             messages.warning(request, said)
 
     def response_post_save_add(self, request: HttpRequest, obj: Client) -> HttpResponse:

@@ -65,6 +65,10 @@ def _token(row: ClientToken) -> Token:
     )
 
 
+def tool_ids() -> set[str]:
+    return set(Client.objects.values_list("tool_id", flat=True))
+
+
 def is_empty() -> bool:
     return not Client.objects.exists()
 

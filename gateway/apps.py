@@ -8,7 +8,7 @@ class GatewayConfig(AppConfig):
     def ready(self) -> None:
         from clients import import_rules as clients_rules
         from clients.naming import clients_naming
-        from clients.suggestions import provider_names_from
+        from clients.suggestions import model_warnings_from, provider_names_from
         from gateway import changes, checks, idle_sessions, roles, versions  # noqa: F401 - importing registers the checks
         from gateway.environment import own_places
         from gateway.judge import refuse
@@ -17,6 +17,7 @@ class GatewayConfig(AppConfig):
         from providers.dependents import clients_naming_from
         from providers.loader import provider_names
         from providers.secrets import close_places
+        from providers.unlisted import allowed_warnings
 
         close_places(own_places())
         versions.watch_ahead()
@@ -25,6 +26,7 @@ class GatewayConfig(AppConfig):
         roles.watch()
         idle_sessions.watch()
         provider_names_from(provider_names)
+        model_warnings_from(allowed_warnings)
         clients_naming_from(clients_naming)
         providers_rules.refuse_by(lambda form, document, places: refuse(form, PROVIDERS, document, places))
         clients_rules.refuse_by(lambda form, document, places: refuse(form, CLIENTS, document, places))

@@ -24,7 +24,7 @@ from gateway.reading import ImportRefused as ImportRefused
 from gateway.rendering import CLIENTS as CLIENTS
 from gateway.rendering import FILES, PROVIDERS, render
 from providers import loader as providers_loader
-from providers.dependents import if_gone
+from providers.dependents import NOBODY_LEFT, if_gone
 from providers.egress import EgressPolicy, parse_networks
 
 
@@ -113,6 +113,7 @@ def _consequences(outcome: Outcome) -> list[str]:
     said = []
     if PROVIDERS in outcome.changed:
         before, after = (_enabled(json.loads(text)) for text in outcome.states[PROVIDERS])
+        said += [NOBODY_LEFT] if before and not after else []
         said += [
             f"{name} is gone or disabled. {words}"
             for name in sorted(before - after)

@@ -13,8 +13,13 @@ from django import forms
 from gateway.configfile import read_contents
 from gateway.reading import Content, FileProblem, ImportRefused
 
-_BOUND = re.compile(r"Expected `(?P<kind>\w+)`(?: of length)? (?P<sign>[<>]=) (?P<number>\d+)")
-_UNITS = {"str": ("character", "characters"), "array": ("entry", "entries"), "int": ("", "")}
+_BOUND = re.compile(r"Expected `(?P<kind>\w+)`(?: of length)? (?P<sign>[<>]=) (?P<number>-?\d+)(?:\.0)?")
+_UNITS = {
+    "str": ("character", "characters"),
+    "array": ("entry", "entries"),
+    "int": ("", ""),
+    "float": ("", ""),
+}
 
 
 def problems_of(name: str, document: Mapping[str, Any]) -> tuple[FileProblem, ...]:

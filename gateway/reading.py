@@ -4,14 +4,17 @@ What must hold beyond the shape is asked of the apps.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from clients import document as clients_document
+from clients import loader as clients_loader
 from clients.tokens import Pepper
+from gateway import keepable
+from gateway.invisible import complaint
 from gateway.rendering import PROVIDERS
 from providers import document as providers_document
 from providers import loader as providers_loader
@@ -118,17 +121,16 @@ def _parse(file: str, raw: bytes) -> Any:
         return found
 
     try:
-        value = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=members)
-        msgspec.json.encode(value)
+        value, found = keepable.parse(raw.decode("utf-8-sig"), members)
     except UnicodeDecodeError:
         raise ImportRefused([FileProblem(file, "", "is not UTF-8")]) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ImportRefused([FileProblem(file, "", f"is not JSON: {error.msg} at {where}")]) from None
-    except (ValueError, RecursionError, OverflowError):
-        raise ImportRefused([FileProblem(file, "", "holds a value that cannot be kept")]) from None
-    if repeated:
-        raise ImportRefused([FileProblem(file, "", f"has the same key twice: {key!r}") for key in repeated])
+    problems = [FileProblem(file, "", f"has the same key twice: {key!r}") for key in repeated]
+    problems += [FileProblem(file, pointer, message) for pointer, message in found]
+    if problems:
+        raise ImportRefused(problems)
     return value
 
 
@@ -147,6 +149,8 @@ def _read_providers(file: str, value: Any, rules: Rules, *, merge: bool) -> tupl
         entries[name] = entry
         if not found and (warning := providers_document.egress_warning(entry.base_url, rules.egress)):
             warnings.append(f"{file}#{pointer}/baseUrl: {warning}")
+    hidden = {f"/aliases/{escape(name)}": name for name in document.aliases} if document else {}
+    problems += _unseen(file, hidden, providers_loader.alias_names)
     if document is not None and not problems:
         names = set(entries) | (providers_loader.provider_names() if merge else set())
         found = providers_document.alias_problems(document.aliases, names)
@@ -168,11 +172,23 @@ def _read_clients(file: str, value: Any, rules: Rules) -> tuple[Any, Any, list[s
         found = clients_document.problems_of(entry, rules.peppers)
         problems += [FileProblem(file, pointer + below, message) for below, message in found]
         entries.append((n, entry))
+    problems += _unseen(
+        file, {f"/clients/{n}/toolId": entry.tool_id for n, entry in entries}, clients_loader.tool_ids
+    )
     registered, found = clients_document.gather(entries)
     problems += [FileProblem(file, pointer, message) for pointer, message in found]
     if problems:
         raise ImportRefused(problems)
     return document, registered, []
+
+
+def _unseen(file: str, names: Mapping[str, str], kept: Callable[[], set[str]]) -> list[FileProblem]:
+    """Of new names by their pointers; what is `kept` already goes on as it is."""
+    found = {pointer: said for pointer, name in names.items() if (said := complaint(name))}
+    known = kept() if found else set()
+    return [
+        FileProblem(file, pointer, said) for pointer, said in found.items() if names[pointer] not in known
+    ]
 
 
 def _convert(kind: type[T], value: Any, file: str, pointer: str, problems: list[FileProblem]) -> T | None:
@@ -193,13 +209,27 @@ def _convert(kind: type[T], value: Any, file: str, pointer: str, problems: list[
         try:
             msgspec.convert(value[name], field.type)
         except msgspec.ValidationError as error:
-            problems.append(_field_problem(file, f"{pointer}/{escape(name)}", str(error)))
+            place = f"{pointer}/{escape(name)}"
+            problems += _members(field.type, value[name], file, place) or [_problem(file, place, str(error))]
     if len(problems) > before:
         return None
     return msgspec.convert(value, kind)
 
 
-def _field_problem(file: str, pointer: str, text: str) -> FileProblem:
+def _members(kind: Any, value: Any, file: str, pointer: str) -> list[FileProblem]:
+    """Of a mapping, member by member: msgspec does not say which one it means."""
+    found = []
+    for name, item in value.items() if isinstance(value, dict) else ():
+        try:
+            msgspec.convert({name: item}, kind)
+        except msgspec.ValidationError as error:
+            # A mapping that is a struct's names its members, and lacks those that were left out here.
+            if "[...]" in str(error) or "`key` in" in str(error):
+                found.append(_problem(file, f"{pointer}/{escape(name)}", str(error)))
+    return found
+
+
+def _problem(file: str, pointer: str, text: str) -> FileProblem:
     """msgspec writes places as `$.a[0].b`, `$[...]` for a member of a mapping, and "`key` in `$`" for its name."""
     message, _, place = text.partition(" - at `")
     path = place.removeprefix("key` in `").removesuffix("`").removeprefix("$").replace("[...]", "")

@@ -18,7 +18,7 @@ from django.urls import URLPattern, path, reverse
 
 from providers import arrange
 from providers.check import PROBE_TIMEOUTS, Checked, check, egress_policy
-from providers.dependents import if_disabled, if_gone
+from providers.dependents import if_deleted, if_disabled
 from providers.loader import freeze, remember_discovered
 from providers.models import Provider
 from providers.secrets import KeyRing
@@ -86,7 +86,7 @@ class ProviderActs(admin.ModelAdmin):
         answer = super().response_action(request, queryset, **where)
         if isinstance(answer, TemplateResponse) and "deletable_objects" in (answer.context_data or {}):
             chosen = answer.context_data["queryset"]
-            answer.context_data["if_gone"] = if_gone(chosen.values_list("name", flat=True))
+            answer.context_data["if_gone"] = if_deleted(chosen.values_list("name", flat=True))
         return answer
 
     @admin.action(description="Check now", permissions=["change"])

@@ -1,12 +1,13 @@
 """The smaller tables of providers in the admin; the provider's own pages are in `provider_admin.py`."""
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest
 
 from providers.header_form import FileHeaderForm
 from providers.model_forms import ModelAliasForm, ProviderModelForm
 from providers.models import FileHeader, ModelAlias, ProviderCapability, ProviderModel
 from providers.provider_admin import ProviderAdmin
+from providers.unlisted import alias_warnings
 
 __all__ = ["ProviderAdmin"]
 
@@ -52,6 +53,11 @@ class ModelAliasAdmin(admin.ModelAdmin):
     list_select_related = ("provider",)
     list_filter = ("provider",)
     search_fields = ("name", "provider__name", "model_id")
+
+    def save_model(self, request: HttpRequest, obj: ModelAlias, form: ModelAliasForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        for said in alias_warnings(obj):
+            self.message_user(request, said, messages.WARNING)
 
 
 @admin.register(FileHeader)

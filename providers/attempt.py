@@ -32,13 +32,15 @@ from providers.types import (
 
 BACKOFF_BASE_MS = 100
 BACKOFF_CAP_MS = 2_000
+CANCELLED = "CANCELLED"
+"""Of an attempt that was given up, for no fault of the provider's."""
 FINAL = frozenset({"PERMANENT", "AUTH"})
 """What no other provider is asked after: the request is at fault, or a credential, which somebody should hear of."""
 T = TypeVar("T")
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One provider call as the record keeps it. `classification` is absent when it succeeded."""
+    """One provider call as the record keeps it, a stream to its end. `classification` is absent when it succeeded."""
 
     provider: str
     model: str
@@ -241,7 +243,7 @@ class Run:
 
     def note_cancelled(self, target: Target, began: float) -> None:
         """The client left, or the drain's time was over, while the provider was being asked."""
-        self.note(target, began, None, classification="CANCELLED")
+        self.note(target, began, None, classification=CANCELLED)
 
     def note(
         self, target: Target, began: float, error: UpstreamError | None, *, classification: str | None = None
@@ -257,6 +259,18 @@ class Run:
                 status=error.status if error else None,
                 retry_after_ms=error.retry_after_ms if error else None,
             )
+        )
+
+    def stream_ended(self, error: UpstreamError | None = None, *, given_up: bool = False) -> None:
+        """The last attempt was noted at its stream's first event; this is how its stream went on."""
+        _, began = self.began[-1]
+        self.attempts[-1] = msgspec.structs.replace(
+            self.attempts[-1],
+            duration_ms=round((time.monotonic() - began) * 1000),
+            classification=CANCELLED if given_up else error and error.classification,
+            reason=error and error.reason,
+            status=error and error.status,
+            retry_after_ms=error and error.retry_after_ms,
         )
 
     def failed(self) -> list[str]:

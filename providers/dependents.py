@@ -9,6 +9,7 @@ from typing import NamedTuple
 from providers.models import ModelAlias, Provider
 
 SHOWN = 20
+NOBODY_LEFT = "No provider is left: nothing answers anybody."
 
 
 class Dependent(NamedTuple):
@@ -53,10 +54,21 @@ def if_gone(names: Collection[str]) -> str:
     return " ".join(said)
 
 
+def if_deleted(names: Collection[str]) -> str:
+    """As `if_gone`, of providers that are there still."""
+    enabled = set(Provider.objects.filter(enabled=True).values_list("name", flat=True))
+    last = [NOBODY_LEFT] if enabled and enabled <= set(names) else []
+    return " ".join([*last, if_gone(names)]).strip()
+
+
 def if_disabled(rows: Sequence[Provider]) -> str:
-    """As `if_gone`, with the aliases that answer nobody meanwhile."""
+    """As `if_gone`, of providers that have been disabled, with the aliases that answer nobody meanwhile."""
+    if not rows:
+        return ""
     aliases = _aliases(rows)
     said = [f"Aliases that point to it, so that calls for them fail: {_listed(aliases)}."] if aliases else []
+    if not Provider.objects.filter(enabled=True).exists():
+        said.insert(0, NOBODY_LEFT)
     return " ".join([*said, if_gone([row.name for row in rows])]).strip()
 
 

@@ -14,11 +14,12 @@ from msgspec import Meta
 from providers.adapters import ADAPTERS, infer_kind
 from providers.egress import EgressPolicy, way_in
 from providers.secrets import is_closed, is_reserved
-from providers.types import Capability
+from providers.types import MOST_SCORE, Capability
 
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
 ModelId = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 AliasTarget = Annotated[str, Meta(min_length=3, max_length=601, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+Score = Annotated[float, Meta(ge=-MOST_SCORE, le=MOST_SCORE)]
 Milliseconds = Annotated[int, Meta(ge=1, le=2_147_483_647)]
 Notes = Annotated[str, Meta(max_length=10_000, pattern=r"\A[^\x00]*\Z")]
 Problem = tuple[str, str]
@@ -42,7 +43,7 @@ class ProviderEntry(Entry, frozen=True, kw_only=True):
     default_model: ModelId
     capabilities: Annotated[tuple[Capability, ...], Meta(min_length=1)]
     defaults: dict[Capability, ModelId] = {}
-    scores: dict[Capability, float] = {}
+    scores: dict[Capability, Score] = {}
     kind: str | None = None
     api_key: dict[str, Any] | None = None
     enabled: bool = True

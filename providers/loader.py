@@ -92,6 +92,10 @@ def provider_names() -> set[str]:
     return set(Provider.objects.values_list("name", flat=True))
 
 
+def alias_names() -> set[str]:
+    return set(ModelAlias.objects.values_list("name", flat=True))
+
+
 def is_empty() -> bool:
     return not Provider.objects.exists()
 

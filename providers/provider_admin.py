@@ -19,7 +19,7 @@ from providers.adapters import ADAPTERS
 from providers.capability_grid import CapabilityInline, first_rows
 from providers.check import address_warning, egress_policy
 from providers.credentials import credential_name
-from providers.dependents import if_disabled, if_gone, if_renamed
+from providers.dependents import if_deleted, if_disabled, if_renamed
 from providers.find_models import find_models
 from providers.forms import ProviderForm
 from providers.loader import configure_models
@@ -171,7 +171,7 @@ class ProviderAdmin(ProviderActs):
 
     def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         context["deleted_providers"] = [context["object"]]
-        context["if_gone"] = if_gone([context["object"].name])
+        context["if_gone"] = if_deleted([context["object"].name])
         return super().render_delete_form(request, context)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

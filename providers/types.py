@@ -12,6 +12,8 @@ import msgspec
 
 Capability = Literal["chat", "chatStream", "embed"]
 CAPABILITIES: tuple[Capability, ...] = ("chat", "chatStream", "embed")
+MOST_SCORE = 1_000_000
+"""Of either sign: what is beyond would be neither compared nor shown as it was written."""
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 
 

@@ -49,7 +49,10 @@ FIRST_TOKEN = Family(
     "Of streams: from accept to the provider's first event.",
 )
 PROVIDER_CALLS = Family(
-    "provider_calls", "counter", ("provider", "result"), "Calls by the provider last asked."
+    "provider_calls",
+    "counter",
+    ("provider", "result"),
+    "Calls by the provider last asked: result is success, error, or cancelled by the client or a stop.",
 )
 ATTEMPTS = Family(
     "attempts",

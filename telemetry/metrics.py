@@ -19,6 +19,8 @@ SAMPLES = 2_048
 MAX_MODELS = 200
 MAX_PROVIDERS = 1_000
 SNAPSHOT_FILE = "metrics.json"
+RESULTS = ("success", "error", "cancelled")
+"""How a call ended for the provider that was asked last; cancelled: the client left, or the gateway stopped."""
 Labels = tuple[str, ...]
 Number = int | float
 
@@ -109,7 +111,7 @@ class Metrics:
             self._attempts[self._provider(attempt.provider), attempt.classification or "none"] += 1
         last = attempts[-1]
         provider = self._provider(last.provider)
-        self._provider_calls[provider, "success" if outcome == OK else "error"] += 1
+        self._provider_calls[provider, _result(outcome, last)] += 1
         if tokens[0] or tokens[1]:
             model = self._model(provider, last.model)
             self._tokens[provider, model, "input"] += tokens[0]
@@ -121,7 +123,7 @@ class Metrics:
             if len(self._providers) >= MAX_PROVIDERS:
                 return OTHER
             self._providers.add(name)
-            for result in ("success", "error"):
+            for result in RESULTS:
                 self._provider_calls[name, result] += 0
         return name
 
@@ -164,6 +166,13 @@ class Metrics:
 
     def snapshot(self) -> dict[str, Any]:
         return snapshot(self.state())
+
+
+def _result(outcome: str, last: Attempt) -> str:
+    if outcome == OK:
+        return "success"
+    given_up = outcome == "CLIENT_CLOSED" or last.classification == "CANCELLED"
+    return "cancelled" if given_up else "error"
 
 
 def _count_in(rows: dict[Labels, list[Number]], labels: Labels, ms: float) -> None:
@@ -218,7 +227,7 @@ def snapshot(state: State) -> dict[str, Any]:
         "methods": {name: _method(state, name) for name in sorted({method for method, _ in calls})},
         "providers": {
             name: {
-                "total": providers.get((name, "success"), 0) + providers.get((name, "error"), 0),
+                "total": sum(providers.get((name, result), 0) for result in RESULTS),
                 "success": providers.get((name, "success"), 0),
                 "error": providers.get((name, "error"), 0),
             }

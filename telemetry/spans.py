@@ -117,7 +117,7 @@ def _attempt_spans(call: EndedCall) -> Iterator[Span]:
     last = len(call.attempts) - 1
     for place, (attempt, (span, began)) in enumerate(zip(call.attempts, call.began, strict=True)):
         attributes = _asked(call, attempt)
-        # Of the attempt that answered, a stream is at its first event when it is noted: it goes on to the call's end.
+        # The attempt that answered with a stream goes on to the call's end.
         end = began + attempt.duration_ms / 1000
         if attempt.classification is not None:
             attributes["error.type"] = attempt.reason or attempt.classification

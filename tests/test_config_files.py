@@ -1,5 +1,6 @@
 """Import, export, drift at start, backups (contract §3, promise 19)."""
 
+import io
 import json
 import os
 import signal
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, RunningGateway, provider_entry, registry, running_gateway
+from django.core.management import CommandError, call_command
 from fake_provider import FakeProvider
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clients.models import Client
 from gateway import backups
 from gateway.configfile import CLIENTS, PROVIDERS, ImportRefused, export_file, import_files, render
+from providers.models import Provider
 
 pytestmark = pytest.mark.django_db
 
@@ -154,11 +158,103 @@ def test_every_problem_is_listed_with_its_pointer(tmp_path: Path) -> None:
         ("[]", "An object is needed"),
         ('{"providers": {"a": 1}}', "An object is needed"),
         ('{"providers": {}, "aliases": {"fast": "nobody/x"}}', "There is no provider 'nobody'"),
-        ('{"providers": {"a": {"notes": "\\ud800"}}}', "cannot be kept"),
     ],
 )
 def test_a_broken_file_is_refused_whole(tmp_path: Path, document: str, message: str) -> None:
     assert message in problems(tmp_path, PROVIDERS, document)[0][1]
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer", "message"),
+    [
+        ('"scores": {"chat": 1e400}', "/scores/chat", "a finite one is needed"),
+        ('"scores": {"chat": -1e400}', "/scores/chat", "a finite one is needed"),
+        ('"scores": {"chat": NaN}', "/scores/chat", "a finite one is needed"),
+        ('"scores": {"chat": Infinity}', "/scores/chat", "a finite one is needed"),
+        ('"apiKey": {"env": [-Infinity]}', "/apiKey/env/0", "a finite one is needed"),
+        (f'"maxConcurrency": {"9" * 5000}', "/maxConcurrency", "a finite one is needed"),
+        (f'"maxConcurrency": {2**63}', "/maxConcurrency", "too large"),
+        ('"scores": {"chat": 1000001}', "/scores/chat", "<= 1000000"),
+        ('"scores": {"chat": -1e30}', "/scores/chat", ">= -1000000"),
+        ('"notes": "\\ud800"', "/notes", "an unpaired surrogate"),
+        ('"notes": "a\\u0000b"', "/notes", "a NUL"),
+        ('"models": ["m", "\\udfff"]', "/models/1", "an unpaired surrogate"),
+        ('"timeouts": {"\\ud800": 1}', "/timeouts", "a member whose name holds"),
+        ('"notes": ' + "[" * 40 + "]" * 40, "/notes" + "/0" * 30, "nested too deeply"),
+        (f'"models": ["}}", {{"a/b": {DEEP}}}]', "/models/1/a~1b" + "/0" * 27, "nested too deeply"),
+    ],
+)
+def test_a_value_that_cannot_be_kept_is_named_by_its_pointer(
+    tmp_path: Path, members: str, pointer: str, message: str
+) -> None:
+    entry = json.dumps(provider_entry("http://localhost:1/v1")).removesuffix("}")
+    found = problems(tmp_path, PROVIDERS, f'{{"providers": {{"x~/y": {entry}, {members}}}}}}}')
+    assert [place for place, _ in found] == [f"/providers/x~0~1y{pointer}"]
+    assert message in found[0][1]
+    str(found[0]).encode()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400"])
+def test_the_clients_file_takes_only_numbers_that_are_some(tmp_path: Path, number: str) -> None:
+    client = f'{{"toolId": "bob", "allowedMethods": [], "rateLimit": {{"maxRequests": {number}, "intervalMs": 1}}}}'
+    found = problems(tmp_path, CLIENTS, f'{{"clients": [{client}]}}')
+    assert [place for place, _ in found] == ["/clients/0/rateLimit/maxRequests"]
+
+
+def test_all_values_that_cannot_be_kept_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    found = problems(tmp_path, PROVIDERS, '{"description": NaN, "providers": {"a": 1e999, "b": ["\\u0000"]}}')
+    assert [place for place, _ in found] == ["/description", "/providers/a", "/providers/b/0"]
+
+
+def test_the_command_refuses_a_score_without_end_with_its_pointer(tmp_path: Path) -> None:
+    document = {"providers": {"a": provider_entry("http://localhost:1/v1", scores={"chat": float("inf")})}}
+    path = write(tmp_path, PROVIDERS, document)
+    said = io.StringIO()
+    with pytest.raises(SystemExit) as refused:
+        call_command("import_config", "--providers", str(path), stderr=said, stdout=said)
+    assert refused.value.code == 2
+    assert f"{path}#/providers/a/scores/chat: " in said.getvalue()
+    assert json.loads(render(PROVIDERS))["providers"] == {}
+
+
+UNSEEN = [chr(code) for code in (0x200B, 0x200D, 0x200F, 0x202A, 0x202E, 0x2066, 0x2069, 0xFEFF)]
+
+
+@pytest.mark.parametrize("character", UNSEEN)
+def test_a_new_name_with_characters_that_nobody_sees_is_refused(tmp_path: Path, character: str) -> None:
+    bob = registry()["clients"][0] | {"toolId": f"bo{character}b"}
+    told = f"The name holds characters that nobody sees and that make it look like another: U+{ord(character):04X}"
+    assert problems(tmp_path, CLIENTS, {"clients": [bob]}) == [("/clients/0/toolId", told)]
+    document = {"providers": {"a": provider_entry("http://localhost:1/v1")}}
+    alias = f"fa{character}st"
+    found = problems(tmp_path, PROVIDERS, document | {"aliases": {alias: "a/m"}})
+    assert found == [(f"/aliases/{alias}", told)]
+
+
+def test_a_name_that_was_kept_before_such_were_refused_still_imports_and_changes(tmp_path: Path) -> None:
+    Client.objects.create(tool_id="bo\u202eb")
+    row = Provider.objects.create(
+        name="a", kind="lmstudio", base_url="http://localhost:1/v1", default_model="m"
+    )
+    row.aliases.create(name="fa\u200bst", model_id="m")
+    entry = provider_entry("http://localhost:1/v1")
+    providers = {"aliases": {"fa\u200bst": "a/other"}, "providers": {"a": entry}}
+    clients = {"clients": [{"toolId": "bo\u202eb", "allowedMethods": ["chat"]}]}
+    files = {PROVIDERS: write(tmp_path, PROVIDERS, providers), CLIENTS: write(tmp_path, CLIENTS, clients)}
+    assert import_files(files).changed == [PROVIDERS, CLIENTS]
+    exported = {name: write(tmp_path, name, render(name).decode()) for name in files}
+    assert import_files(exported).changed == []
+
+
+def test_a_token_makes_no_client_with_a_name_that_nobody_sees() -> None:
+    with pytest.raises(CommandError, match=r"U\+200B"):
+        call_command("issue_token", "bo\u200bb")
+    assert not Client.objects.exists()
+    Client.objects.create(tool_id="bo\u200bb")
+    call_command("issue_token", "bo\u200bb", stdout=io.StringIO(), stderr=io.StringIO())
 
 
 def test_the_same_tool_twice_is_a_second_token_or_an_error(tmp_path: Path) -> None:
@@ -191,6 +287,19 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     assert outcome.changed == [PROVIDERS]
     assert "LLM_CALLER_EGRESS_ALLOW" in outcome.warnings[0]
     assert json.loads(render(PROVIDERS))["providers"] == {}
+
+
+def test_an_import_that_leaves_no_enabled_provider_says_so(tmp_path: Path) -> None:
+    said = "No provider is left: nothing answers anybody."
+    entry = provider_entry("http://localhost:1/v1")
+
+    def consequences(**providers: Any) -> list[str]:
+        return import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": providers})}).consequences
+
+    assert said not in consequences(a=entry, b=entry)
+    assert said not in consequences(a=entry, b=entry | {"enabled": False})
+    assert consequences(a=entry | {"enabled": False})[0] == said
+    assert said not in consequences(), "nobody was left before"
 
 
 def test_backups_are_kept_pruned_and_never_somebody_else_s(tmp_path: Path) -> None:

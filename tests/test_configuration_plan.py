@@ -67,6 +67,24 @@ def test_the_difference_names_old_and_new(ada: Browser) -> None:
     assert "provider one changed defaultModel: echo → new" in said
 
 
+@pytest.mark.parametrize("number", ["1e400", "NaN", "-Infinity", "1e9"])
+def test_a_score_that_is_no_number_is_refused_on_the_page_with_its_pointer(ada: Browser, number: str) -> None:
+    entry = json.dumps(ENTRY).removesuffix("}")
+    answer = upload(ada, PROVIDERS, f'{{"providers": {{"a": {entry}, "scores": {{"chat": {number}}}}}}}}}')
+    said = text_of(answer)
+    assert answer.status_code == 200
+    assert "/providers/a/scores/chat" in said
+    assert "nothing was changed" in said
+    assert not Provider.objects.exists()
+
+
+def test_a_plan_that_leaves_no_provider_says_so(ada: Browser) -> None:
+    apply(ada, planned(ada, PROVIDERS, ONE))
+    said = text_of(ada.get(planned(ada, PROVIDERS, {"providers": {}})))
+    assert "No provider is left: nothing answers anybody." in said
+    assert Provider.objects.exists()
+
+
 def test_a_broken_file_shows_every_pointer_and_changes_nothing(ada: Browser) -> None:
     apply(ada, planned(ada, PROVIDERS, ONE))
     before = render_all()

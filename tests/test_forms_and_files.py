@@ -35,7 +35,23 @@ TEXTS = (
     "m" * 501,
 )
 NUMBERS = ("", "0", "-1", "1", "1.5", "x", str(2**31 - 1), str(2**31), str(2**63), "9" * 400)
-SCORES = ("", "0", "-0.0", "-5", "1.5", "1e300", "-1e308", "1e309", "nan", "inf", "9" * 30, "0.1", "5e-324")
+SCORES = (
+    "",
+    "0",
+    "-0.0",
+    "-5",
+    "1.5",
+    "1e6",
+    "-1000000.1",
+    "1e300",
+    "-1e308",
+    "1e309",
+    "nan",
+    "inf",
+    "9" * 30,
+    "0.1",
+    "5e-324",
+)
 NAMES = (
     "a/b",
     "two words",
@@ -242,7 +258,7 @@ def as_a_browser_sends(answer: Any) -> Fields:
 @pytest.mark.parametrize("notes", ["", "one\ntwo\n", "a\r\nb", " x ", "n" * 10_000])
 def test_what_was_imported_is_not_changed_by_saving_it_as_it_is(ada: Browser, notes: str) -> None:
     entry = {"baseUrl": "http://localhost/v1", "defaultModel": "m", "capabilities": ["chat"], "notes": notes}
-    entry |= {"scores": {"chat": 1e300}, "models": ["b", "a"]}
+    entry |= {"scores": {"chat": 999999.5}, "models": ["b", "a"]}
     header = {"$schema": "s", "description": notes}
     files = {
         PROVIDERS: header | {"aliases": {"fast": "lmstudio/a/b"}, "providers": {"lmstudio": entry}},
@@ -271,3 +287,34 @@ def test_a_header_without_a_schema_writes_none(ada: Browser, table: str, name: s
     assert ada.post(f"/admin/{table}/add/", {"description": "Ours", "schema": ""}).status_code == 302
     assert b"Ours" in exported()[name]
     assert b"$schema" not in exported()[name]
+
+
+@pytest.mark.parametrize(
+    ("score", "said"), [("1000001", "At most 1,000,000."), ("-1e9", "At least -1,000,000.")]
+)
+def test_an_absurd_score_is_refused_at_its_field(ada: Browser, score: str, said: str) -> None:
+    answer = ada.post("/admin/providers/provider/add/", provider_form(capability_score=score))
+    assert said in answer.content.decode()
+    assert not Provider.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "field"), [("clients/client", "tool_id"), ("providers/modelalias", "name")]
+)
+def test_a_new_name_with_characters_that_nobody_sees_is_refused_at_its_field(
+    ada: Browser, table: str, field: str
+) -> None:
+    form, model = FORMS[table]
+    answer = ada.post(f"/admin/{table}/add/", form(**{field: "bo\u202eb"}))
+    assert refused_fields(answer) == {field}
+    assert "U+202E" in answer.content.decode()
+    assert not model.objects.filter(**{field: "bo\u202eb"}).exists()
+
+
+def test_a_client_with_such_a_name_from_before_can_still_be_changed(ada: Browser) -> None:
+    bob = Client.objects.create(tool_id="bo\u202eb")
+    address = f"/admin/clients/client/{bob.pk}/change/"
+    sent = as_a_browser_sends(ada.get(address)) | {"notes": "ours"}
+    assert ada.post(address, sent).status_code == 302
+    bob.refresh_from_db()
+    assert (bob.tool_id, bob.notes) == ("bo\u202eb", "ours")

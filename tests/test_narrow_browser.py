@@ -1,4 +1,4 @@
-"""Every page on a phone: nothing of it lies beside the screen. Wide tables scroll inside themselves."""
+"""Every page on a phone: nothing of it lies beside the screen. Wide tables scroll inside themselves, unless they decide."""
 
 from urllib.parse import urlsplit
 
@@ -53,3 +53,39 @@ def test_no_page_is_wider_than_a_phone(page: Page, gateway: RunningGateway) -> N
         waiting += paths(page, "#result_list th a")[:1]
     assert wide == []
     assert len(seen) > 50
+
+
+BESIDE = """cells => cells.filter(cell => cell.checkVisibility())
+    .filter(cell => cell.getBoundingClientRect().right > innerWidth || cell.getBoundingClientRect().left < 0)
+    .map(cell => cell.innerText)"""
+TALL = "rows => Math.max(...rows.map(row => row.getBoundingClientRect().height))"
+
+
+@pytest.mark.parametrize(
+    ("path", "cells"),
+    [
+        ("/admin/providers/provider/", "#result_list :is(th, td)"),
+        ("/admin/gateway/configversion/", "#result_list :is(th, td)"),
+        ("/admin/gateway/configchange/", "#result_list :is(th, td)"),
+        ("/admin/clients/client/1/explain/", ".routes tbody :is(th, td)"),
+        ("call", ".candidates tbody :is(th, td)"),
+    ],
+)
+def test_what_decides_is_on_the_screen(page: Page, gateway: RunningGateway, path: str, cells: str) -> None:
+    call = gateway.chat().headers["x-llm-caller-call-id"]
+    gateway.wait_for_records(1, call_id=call)
+    page.set_viewport_size({"width": WIDTH, "height": 800})
+    log_in(page, gateway)
+    if path == "call":
+        page.goto(f"{gateway.url}/admin/telemetry/requestlog/?trace={call}")
+        path = paths(page, "#result_list th a")[0]
+    page.goto(gateway.url + path)
+    assert page.locator(cells).count() > 3
+    assert page.eval_on_selector_all(cells, BESIDE) == []
+
+
+def test_names_of_clients_are_not_broken_into_letters(page: Page, gateway: RunningGateway) -> None:
+    page.set_viewport_size({"width": WIDTH, "height": 800})
+    log_in(page, gateway)
+    page.goto(f"{gateway.url}/admin/clients/client/permissions/")
+    assert page.eval_on_selector_all(".grid tbody tr", TALL) < 60

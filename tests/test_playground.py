@@ -106,6 +106,37 @@ def test_what_goes_wrong_is_shown_with_the_place_where_it_went_wrong(
     assert trace["problem"]["error"] == code
 
 
+@pytest.mark.parametrize(
+    ("tool", "more", "status"),
+    [
+        ("charlie", {}, 403),
+        ("bob", {"provider": "nobody"}, 404),
+        ("bob", {"provider": "lmstudio_fake", "model": "status-400"}, 422),
+        ("bob", {"provider": "lmstudio_fake", "model": "status-503"}, 503),
+        ("bob", {"provider": "lmstudio_fake", "model": "cut-after-3"}, 200),
+    ],
+)
+def test_a_stream_is_on_record_with_the_status_that_its_client_would_have_got(
+    shared: RunningGateway, tool: str, more: dict[str, str], status: int
+) -> None:
+    trace = frames(play(shared, "chatStream", chat_body(**more), tool=tool))[-1]
+    (row,) = shared.wait_for_records(1, call_id=trace["callId"])
+    assert (row["status"], row["outcome"]) == (status, trace["outcome"])
+
+
+def test_a_stream_beyond_its_client_s_limit_is_on_record_as_429(tmp_path: Path, fake: FakeProvider) -> None:
+    dora = LIMITED | {"allowedMethods": ["chatStream"]}
+    with running_gateway(
+        tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}, registry(dora)
+    ) as it:
+        for _ in range(3):
+            frames(play(it, "chatStream", chat_body(), tool="dora"))
+        rows = it.wait_for_records(3, tool_id="dora")
+    assert sorted((row["status"], row["outcome"]) for row in rows) == [
+        (200, "ok"), (200, "ok"), (429, "RATE_LIMIT"),
+    ]  # fmt: skip
+
+
 def test_why_sends_records_and_counts_nothing(tmp_path: Path, fake: FakeProvider) -> None:
     with running_gateway(
         tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}, registry(LIMITED)

@@ -111,6 +111,25 @@ def test_a_provider_that_fails_mid_stream_gives_one_error_frame(
     assert len(shared_fake.hits_for(model)) == 1
 
 
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("cut-after-3", ("TEMPORARY", "UPSTREAM_BAD_RESPONSE")),
+        ("error-in-stream", ("TEMPORARY", "UPSTREAM_STREAM_ERROR")),
+        ("hang-mid-stream", ("DEADLINE_EXCEEDED", "IDLE_TIMEOUT")),
+    ],
+)
+def test_an_attempt_whose_stream_breaks_is_on_record_as_failed_and_to_its_end(
+    shared: RunningGateway, model: str, told: tuple[str, str]
+) -> None:
+    with shared.stream(model=model, provider="lmstudio_fake") as response:
+        response.read()
+    (row,) = shared.wait_for_records(1, call_id=response.headers["x-llm-caller-call-id"])
+    (attempt,) = row["attempts"]
+    assert (attempt["classification"], attempt.get("reason")) == told
+    assert 0 <= row["duration_ms"] - attempt["durationMs"] < 250, "its whole latency"
+
+
 @pytest.mark.parametrize(("model", "status"), [("status-503", 503), ("status-401", 502), ("status-400", 422)])
 def test_what_fails_before_the_first_event_is_an_ordinary_error(
     shared: RunningGateway, model: str, status: int
@@ -149,6 +168,7 @@ def test_a_client_that_leaves_stops_the_provider_within_a_second(
     rows = shared.wait_for_records(leaving, outcome="CLIENT_CLOSED")
     assert len(rows) == leaving
     assert all(row["bytes_out"] > 0 for row in rows)
+    assert {attempt["classification"] for row in rows for attempt in row["attempts"]} == {"CANCELLED"}
 
 
 async def _leave_streams(shared: RunningGateway, fake: FakeProvider, count: int) -> list[float]:

@@ -171,7 +171,7 @@ class PlayedAnswer(StreamedAnswer):
     async def play(self, scope: Scope) -> None:
         body = bytes(self._play.body)
         try:
-            await self._start()
+            await self._send_head()
             if not self._play.send:
                 await self._simulate(body)
             elif self._play.method == "chatStream":

@@ -20,8 +20,8 @@ from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE, refused_unread
 from gateway.edge.respond import CALL_ID, encode_json, problem_body, problem_headers
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.sanitise import Assembly
-from gateway.trail import Trail
-from providers.errors import DeadlineError
+from gateway.trail import STREAMED, Trail
+from providers.errors import DeadlineError, UpstreamError
 from providers.routing import Plan
 from providers.stream import ProviderStream
 from providers.types import ChatRequest, Delta, ToolCall
@@ -98,11 +98,15 @@ class ChatStreamConsumer(AsyncHttpConsumer):
 
 class StreamedAnswer:
     """One stream towards one client. The status is open until the provider's first event, or until the
-    commit time has passed; from then on what goes wrong is a frame."""
+    commit time has passed; from then on what goes wrong is a frame.
+
+    `_started`: the head is out. `_committed`: a client of `/mcp/chatStream` would have it.
+    """
 
     def __init__(self, trail: Trail, consumer: AsyncHttpConsumer) -> None:
         self._trail, self._consumer = trail, consumer
         self._started = False
+        self._committed = False
         self._bytes_out = 0
         self._beat: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -114,8 +118,7 @@ class StreamedAnswer:
         request, planned = self._admit(body, scope)
         try:
             self._stream = await self._open(planned, request)
-            await self._start()
-            await self._forward(self._stream)
+            await self._relay(self._stream)
             await self._complete()
         finally:
             self._stop_beating()
@@ -151,12 +154,31 @@ class StreamedAnswer:
             raise
 
     async def _start(self) -> None:
+        self._committed = True
+        await self._send_head()
+
+    async def _send_head(self) -> None:
         if self._started:
             return
         self._started = True
         headers = [*HEADERS, (CALL_ID, self._trail.call_id.encode())]
         await self._consumer.send_headers(status=200, headers=headers)
         self._arm()
+
+    async def _relay(self, stream: ProviderStream) -> None:
+        """From the first event to the last; how the provider's part of it ended is its attempt's."""
+        run = self._trail.run
+        try:
+            await self._start()
+            await self._forward(stream)
+        except UpstreamError as error:
+            # That the client read too slowly is not the provider's failure.
+            run.stream_ended(None if self._torn else error, given_up=self._torn)
+            raise
+        except BaseException:
+            run.stream_ended(given_up=True)
+            raise
+        run.stream_ended()
 
     async def _forward(self, stream: ProviderStream) -> None:
         async for deltas in pipeline.deltas(self._trail, stream):
@@ -226,7 +248,7 @@ class StreamedAnswer:
 
     async def _end(self, problem: Problem, outcome: str = "") -> None:
         trail = self._trail
-        status = 200 if self._started else problem.status
+        status = STREAMED if self._committed else problem.status
         answer = (
             _error_frame(problem, trail.call_id) if self._started else problem_body(problem, trail.call_id)
         )

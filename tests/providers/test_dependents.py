@@ -91,6 +91,7 @@ def test_before_several_are_deleted_it_is_said_of_all_of_them_together(ada: Brow
 
 
 def test_a_provider_that_nobody_counts_on_goes_without_a_word_of_clients(ada: Browser) -> None:
+    provider("other")
     row = provider("alone")
     assert "Clients that" not in ada.get(f"{BASE}{row.pk}/delete/").content.decode()
     assert save(ada, row, name="another") == []
@@ -109,12 +110,41 @@ def test_a_rename_names_the_clients_that_are_left_behind_and_the_aliases_that_fo
 def test_disabling_names_clients_and_aliases_from_the_form_and_from_the_list(
     ada: Browser, gpu: Provider
 ) -> None:
+    provider("other")
     expected = f"Aliases that point to it, so that calls for them fail: fast. {STRANDED} {OTHERS}"
     assert save(ada, gpu, enabled="") == [expected]
     assert save(ada, gpu, enabled="") == [], "it was disabled before"
     Provider.objects.update(enabled=True)
     answer = ada.post(BASE, {"action": "disable", "index": 0, "_selected_action": [gpu.pk]}, follow=True)
     assert expected in [str(message) for message in answer.context["messages"]]
+
+
+NOBODY = "No provider is left: nothing answers anybody."
+
+
+def test_before_the_last_enabled_providers_go_it_is_said_that_nobody_is_left(
+    ada: Browser, gpu: Provider
+) -> None:
+    off = provider("off")
+    Provider.objects.filter(pk=off.pk).update(enabled=False)
+    assert NOBODY in ada.get(f"{BASE}{gpu.pk}/delete/").content.decode()
+    assert NOBODY not in ada.get(f"{BASE}{off.pk}/delete/").content.decode()
+    cpu = provider("cpu")
+    assert NOBODY not in ada.get(f"{BASE}{gpu.pk}/delete/").content.decode()
+    chosen = {"action": "delete_selected", "index": 0, "_selected_action": [gpu.pk, cpu.pk]}
+    assert NOBODY in ada.post(BASE, chosen).content.decode()
+    chosen["_selected_action"] = [gpu.pk, off.pk]
+    assert NOBODY not in ada.post(BASE, chosen).content.decode()
+
+
+def test_disabling_the_last_says_that_nobody_is_left(ada: Browser, gpu: Provider) -> None:
+    (said,) = save(ada, gpu, enabled="")
+    assert said.startswith(NOBODY)
+    Provider.objects.update(enabled=True)
+    answer = ada.post(BASE, {"action": "disable", "index": 0, "_selected_action": [gpu.pk]}, follow=True)
+    assert any(str(message).startswith(NOBODY) for message in answer.context["messages"])
+    answer = ada.post(BASE, {"action": "disable", "index": 0, "_selected_action": [gpu.pk]}, follow=True)
+    assert [str(message) for message in answer.context["messages"]] == ["Already disabled."]
 
 
 def test_many_names_are_counted_not_listed(ada: Browser, gpu: Provider) -> None:

@@ -83,6 +83,18 @@ def test_the_snapshot_has_the_contract_s_shape() -> None:
     }
 
 
+def test_a_client_that_left_is_no_error_of_the_provider() -> None:
+    metrics = counted(("CLIENT_CLOSED", 10, 1, "a"), ("ok", 10, 1, "a"), ("TEMPORARY", 10, 1, "a"))
+    metrics.observe_call("chat", outcome="DRAINED", duration_ms=1, attempts=[Attempt("a", "m", "CANCELLED")])
+    assert metrics.snapshot()["providers"] == {"a": {"total": 4, "success": 1, "error": 1}}
+    results = {
+        dict(labels)["result"]: value
+        for (name, labels), value in samples(metrics).items()
+        if name == "llm_caller_provider_calls_total"
+    }
+    assert results == {"success": 1, "error": 1, "cancelled": 2}
+
+
 @pytest.mark.parametrize(
     ("count", "p50", "p95", "p99"),
     [

@@ -7,10 +7,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from clients.expiry import parse_period
-from clients.loader import issue
+from clients.loader import issue, tool_ids
 from clients.types import METHODS
 from gateway.attribution import attributed
-from gateway.configfile import peppers
+from gateway.configfile import CLIENTS, peppers
+from gateway.judge import plain, problems_of
 
 
 class Command(BaseCommand):
@@ -28,6 +29,10 @@ class Command(BaseCommand):
             raise CommandError(f"Unknown method {', '.join(unknown)}; known are {', '.join(METHODS)}")
         if not 0 < len(options["tool_id"]) <= 200:
             raise CommandError("The tool id has 1 to 200 characters")
+        if options["tool_id"] not in tool_ids():
+            new = {"clients": [{"toolId": options["tool_id"], "allowedMethods": []}]}
+            for problem in problems_of(CLIENTS, new):
+                raise CommandError(f"The tool id: {plain(problem.message)}")
         try:
             expires_at = timezone.now() + parse_period(options["expires"]) if options["expires"] else None
         except ValueError as error:
