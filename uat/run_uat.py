@@ -133,10 +133,13 @@ def wait_until_ready(gateway: Gateway, seconds: float) -> str:
     """Until ready, and a while longer until all is well, for a local model may still load. What is not well
     after that is for the rows to say. Returns why nothing at all could be asked, else ""."""
     until = time.monotonic() + seconds
-    reason = "?"
+    told = False
     while reason := unready(gateway):
         if time.monotonic() >= until:
             return reason if reason != "starting" else ""
+        if not told:
+            print(f"Waiting for {gateway.url}: {reason} (at most {seconds:.0f} s)", file=sys.stderr)
+            told = True
         time.sleep(0.5)
     until = min(until, time.monotonic() + MODEL_LOADS_S)
     while time.monotonic() < until and still_loads(gateway):

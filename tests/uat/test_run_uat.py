@@ -452,6 +452,7 @@ def test_a_gateway_that_starts_is_waited_for(gateway: Played, capsys: pytest.Cap
     ran = play(capsys, "--wait", "60")
     assert ran.code == 0, ran.told
     assert len(gateway.slept) == 3
+    assert ran.told.count(f"Waiting for {URL}: starting (at most 60 s)") == 1
 
 
 def test_a_gateway_that_never_gets_ready_fails_and_is_asked_no_more(
