@@ -56,3 +56,7 @@ class LegalHoldAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Released, not deleted: that there was one stays visible."""
         return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: object = None) -> tuple[str, ...]:
+        """What it holds, and why, is not rewritten: to hold less is to release it and to add another."""
+        return ("reason", "tool_id", "since", "until") if obj is not None else ()

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.test import Client as Browser
 
 from gateway.management.commands.write_journal import Command as WriteJournal
 from gateway.models import ConfigChange
@@ -203,3 +205,20 @@ def test_rules_and_holds_are_in_the_change_log(state: Path) -> None:
         ("telemetry.retentionrule", "changed", 30, 60),
         ("telemetry.legalhold", "added", None, None),
     ]
+
+
+def test_a_hold_is_released_and_never_rewritten() -> None:
+    browser = Browser()
+    browser.force_login(User.objects.create_superuser("ada", "", "ada's password 1"))
+    hold = LegalHold.objects.create(reason="case 7", tool_id="bob")
+    sent = {
+        "reason": "nothing",
+        "tool_id": "nobody",
+        "released_at_0": "2026-11-25",
+        "released_at_1": "12:00:00",
+    }
+    answer = browser.post(f"/admin/telemetry/legalhold/{hold.pk}/change/", sent)
+    assert answer.status_code == 302, answer.content.decode()
+    hold.refresh_from_db()
+    assert (hold.reason, hold.tool_id) == ("case 7", "bob")
+    assert hold.released_at is not None
