@@ -27,7 +27,10 @@ UPLOAD = {
         }
         for n, payload in enumerate(PAYLOADS)
     },
-    "aliases": {payload.replace("\u2028", ""): f"lmstudio_0/{PAYLOADS[0]}" for payload in PAYLOADS},
+    # New names hold no characters that nobody sees.
+    "aliases": {
+        payload.strip("\u2028").replace("\u202e", ""): f"lmstudio_0/{PAYLOADS[0]}" for payload in PAYLOADS
+    },
 }
 REFUSED_UPLOAD = {
     payload: payload for payload in PAYLOADS

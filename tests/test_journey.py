@@ -143,7 +143,7 @@ def test_a_new_operator_s_first_morning(page: Page, gateway: RunningGateway, fak
     ada.plan_from_folder()
     told = page.inner_text("#content")
     assert "/providers/lmstudio_first/capabilities/0" in told
-    assert "/providers/lmstudio_second/scores\n" in told
+    assert "/providers/lmstudio_second/scores/chatter" in told
     assert "Unknown value 'chatter'" in told
     picture(page, "journey-5-broken")
     assert ada.answered_by() == "lmstudio_second", "a file that cannot be imported changes nothing"
