@@ -49,8 +49,10 @@ class Terminal:
         state = Path(f"/proc/{self.process.pid}/stat")
         for key in keys:
             self.wait_for(prompt)
-            until = time.monotonic() + 5
-            while state.read_text().rpartition(") ")[2][0] != "S" and time.monotonic() < until:
+            until, asleep = time.monotonic() + 5, 0
+            # It may sleep for a moment over something else.
+            while asleep < 10 and time.monotonic() < until:
+                asleep = asleep + 1 if state.read_text().rpartition(") ")[2][0] == "S" else 0
                 time.sleep(0.005)
             os.write(self.fd, key.encode())
 
