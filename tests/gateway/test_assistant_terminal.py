@@ -15,8 +15,12 @@ from conftest import ROOT, RunningGateway, provider_entry, running_gateway
 
 CANARY = "sk-canary-terminal-31"
 COMMAND = (sys.executable, str(ROOT / "manage.py"), "config")
-AT_THIS_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-"""What stands before a command so that Ctrl+C at its terminal reaches it."""
+AT_THIS_TERMINAL = (
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""What stands before a command so that Ctrl+C at its terminal reaches it, also where the tests run in the background
+of a shell, which has them ignore it."""
 NOBODY = "http://127.0.0.1:9/v1"
 
 
