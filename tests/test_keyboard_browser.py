@@ -11,16 +11,21 @@ PAGES = (
     *("/admin/?range=1h", "/admin/clients/client/permissions/", "/admin/playground/"),
     *("/admin/clients/client/", "/admin/configuration/", "/docs/operators"),
 )
-FOCUSED = """() => {
+FOCUSED = """async () => {
     const it = document.activeElement;
     if (it === document.body) return null;
     const {outlineStyle, outlineWidth, outlineColor} = getComputedStyle(it);
-    const {width, height, top, bottom, right} = it.getBoundingClientRect();
+    const isSeen = () => {
+        const {width, height, top, bottom, right} = it.getBoundingClientRect();
+        return width > 0 && height > 0 && right > 0 && bottom > 0 && top < innerHeight;
+    };
+    // The page scrolls to it with the next frame.
+    for (let frame = 0; frame < 30 && !isSeen(); frame++) await new Promise(requestAnimationFrame);
     return {
         place: [...document.querySelectorAll("*")].indexOf(it),
         what: `${it.tagName} ${it.id || it.name || it.textContent.trim().slice(0, 30)}`,
         marked: outlineStyle !== "none" && parseFloat(outlineWidth) >= 1 && outlineColor !== "rgba(0, 0, 0, 0)",
-        seen: width > 0 && height > 0 && right > 0 && bottom > 0 && top < innerHeight,
+        seen: isSeen(),
     };
 }"""
 STOPS = 400
