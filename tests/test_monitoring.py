@@ -64,7 +64,9 @@ def test_everything_that_happened_is_told(gateway: RunningGateway) -> None:
 
 def test_calls_in_flight_are_told_while_they_are(gateway: RunningGateway) -> None:
     with gateway.stream(model="endless", provider="lmstudio_a") as response:
-        first = next(response.iter_bytes())
+        # Kept: with its iterator, httpx closes the connection.
+        chunks = response.iter_bytes()
+        first = next(chunks)
         assert (response.status_code, b'"delta"' in first) == (200, True), first
         wait_until(lambda: told_by(gateway)["calls_in_flight",] == 1)
     wait_until(lambda: told_by(gateway)["calls_in_flight",] == 0)
