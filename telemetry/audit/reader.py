@@ -36,28 +36,45 @@ def rows(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tu
 
 
 def _selected(chain: str, after: int, until: int | None) -> Iterator[tuple[str, Sequence[Any]]]:
-    """By sequence number and then by key: without its constraint a table could hold a number twice.
+    """By sequence number and then by key: without its constraint a table could hold a number twice."""
+    last = LARGEST if until is None else until
+    if connection.vendor == "sqlite":
+        # Cast, or the driver would make a moment of it that has to be told as text again.
+        columns = ", ".join(
+            "CAST(started_at AS TEXT)" if name == "started_at" else f'"{name}"' for name in COLUMNS
+        )
+        found = _paged(f"SELECT id, hash, {columns} FROM {TABLE}", chain, after, last)  # noqa: S608 - our names
+    else:
+        columns = ", ".join(f'"{name}"' for name in COLUMNS)
+        found = _streamed(f"SELECT id, hash, {columns} FROM {TABLE}", chain, after, last)  # noqa: S608 - our names
+    for _, claimed, *values in found:
+        yield claimed, values
 
-    A page at a time: a statement that stays open keeps SQLite's writers out, for as long as somebody downloads.
-    """
-    # Cast, or the driver for SQLite would make a moment of it that has to be told as text again.
-    started = "CAST(started_at AS TEXT)" if connection.vendor == "sqlite" else "started_at"
-    selected = ", ".join(started if name == "started_at" else f'"{name}"' for name in COLUMNS)
+
+def _paged(select: str, chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
+    """A statement that stays open keeps SQLite's writers out, for as long as somebody downloads."""
     where = "chain = %s AND sequence >= %s AND (sequence > %s OR id > %s) AND sequence <= %s"
-    statement = (
-        f"SELECT id, hash, {selected} FROM {TABLE} "  # noqa: S608 - our names
-        f"WHERE {where} ORDER BY sequence, id LIMIT {AT_ONCE}"
-    )
-    sequence, key, last = after, LARGEST, LARGEST if until is None else until
+    sequence, key = after, LARGEST
     while True:
         with connection.cursor() as cursor:
-            cursor.execute(statement, (chain, sequence, sequence, key, last))
+            cursor.execute(
+                f"{select} WHERE {where} ORDER BY sequence, id LIMIT {AT_ONCE}",
+                (chain, sequence, sequence, key, last),
+            )
             page = cursor.fetchall()
-        for _, claimed, *values in page:
-            yield claimed, values
+        yield from page
         if len(page) < AT_ONCE:
             return
         key, sequence = page[-1][0], page[-1][2 + _SEQUENCE]
+
+
+def _streamed(select: str, chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
+    """PostgreSQL would sort the whole chain anew for each page; there, a reader keeps nobody out."""
+    where = "chain = %s AND sequence > %s AND sequence <= %s"
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(f"{select} WHERE {where} ORDER BY sequence, id", (chain, after, last))
+        while page := cursor.fetchmany(AT_ONCE):
+            yield from page
 
 
 def _canonical(values: Sequence[Any]) -> bytes:
