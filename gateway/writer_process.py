@@ -16,7 +16,7 @@ from telemetry.audit.standing import faults
 from telemetry.backlog import Backlog, BacklogReader
 from telemetry.health import Status
 from telemetry.logs import log
-from telemetry.writer import SET_ASIDE
+from telemetry.set_aside import NAME as SET_ASIDE
 
 RESTART_AFTER_S = 1.0
 BACKLOG_BYTES = 64 * 1024 * 1024
@@ -71,7 +71,10 @@ class WriterProcess:
                 f"{self._behind.bytes // (1024 * 1024)} MiB of the journal wait for the database",
             )
         if self._behind.set_aside:
-            return "degraded", f"Some calls could not be stored; they lie in {SET_ASIDE} beside the journal"
+            return (
+                "degraded",
+                f"Some records could not be stored; they lie in {SET_ASIDE} beside the journal, and the next start tries again",
+            )
         if told := faults(self._audit):
             return "degraded", "; ".join(told)
         if (verified := verdict.told(self._audit)) is not None and verified.found:

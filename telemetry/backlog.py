@@ -9,8 +9,9 @@ from telemetry.captured import SealedContent
 from telemetry.failures import FailureCounts
 from telemetry.journal import Entry, parse
 from telemetry.progress import ProgressFile
+from telemetry.set_aside import NAME
 from telemetry.types import Intent
-from telemetry.writer import BATCH_BYTES, SET_ASIDE
+from telemetry.writer import BATCH_BYTES
 
 LOOKED_AT = BATCH_BYTES
 """Bytes behind the writer's place in which a whole line is looked for: most are a few hundred long, sealed content is
@@ -53,7 +54,7 @@ class BacklogReader:
     def _set_aside(self) -> int:
         """Lines of the file, read on from where it was left."""
         try:
-            with (self._folder / SET_ASIDE).open("rb") as file:
+            with (self._folder / NAME).open("rb") as file:
                 seen, count = self._aside
                 if file.seek(0, 2) < seen:
                     seen = count = 0

@@ -1,5 +1,6 @@
-"""Which kept content a legal hold keeps beyond its days: that of the held client's calls, by when they began."""
+"""What a legal hold keeps beyond its days: the held client's calls and their content, by when they began."""
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -12,17 +13,30 @@ MILLISECOND = 1 << 80
 """A call id is a UUIDv7: above these bits lies when the call began, in ms of the epoch."""
 
 
+def held_calls() -> Q:
+    """Of `RequestLog`: what must stay, under any hold that is not released."""
+    return _under_any(lambda hold: _client(hold) & _began(hold))
+
+
 def held_content() -> Q:
-    """Of `CapturedContent`: what must stay, under any hold that is not released."""
+    """Of `CapturedContent`: likewise."""
+    return _under_any(_content)
+
+
+def _under_any(kept_by: Callable[[LegalHold], Q]) -> Q:
     held = NOTHING
     for hold in LegalHold.objects.filter(released_at=None):
-        held |= _under(hold)
+        held |= kept_by(hold)
     return held
 
 
-def _under(hold: LegalHold) -> Q:
+def _client(hold: LegalHold) -> Q:
+    return Q(tool_id=hold.tool_id) if hold.tool_id else Q(pk__isnull=False)
+
+
+def _content(hold: LegalHold) -> Q:
     """A call's row says when it began; where a retention rule has removed it, the call's id does."""
-    client = Q(tool_id=hold.tool_id) if hold.tool_id else Q(pk__isnull=False)
+    client = _client(hold)
     if not (hold.since or hold.until):
         return client
     row = RequestLog.objects.filter(call_id=OuterRef("call_id"))

@@ -22,13 +22,13 @@ from telemetry.audit.pruning import NotAsSigned, prune
 from telemetry.journal import Entry, is_alive, parse
 from telemetry.models import RequestLog
 from telemetry.progress import ProgressFile
+from telemetry.set_aside import SetAside
 from telemetry.types import CallRecord, Intent, unknown_outcome
 
 BATCH_BYTES = 1024 * 1024
 POLL_S = 0.2
 LOCK_WAIT_S = 3.0
 INT32, INT64 = 2**31 - 1, 2**63 - 1
-SET_ASIDE = "set-aside.jsonl"
 REPORT_EVERY_S = 0.5
 """At the latest, and in the midst of a long round too, the writer says how far it is."""
 UNFIT = (OverflowError, ValueError, TypeError, DataError, IntegrityError)
@@ -90,16 +90,20 @@ class Writer:
         self._folder, self._on_rows, self._chain, self._hourly = folder, on_rows, chain, hourly
         self._segments: dict[str, Segment] = {}
         self._progress = ProgressFile(folder)
+        self._aside = SetAside(folder)
         self._told_at = 0.0
         self._begun = False
         self._pruned: datetime | None = None
 
     def keep_up(self, now: datetime) -> None:
-        """Before the first rows, chains and sums up a record of older versions; removes hourly what is too old."""
+        """Before the first rows, chains and sums up a record of older versions, and tries again what was set aside;
+        removes hourly what is too old."""
         if not self._begun:
             self._chain.adopt()
             rollups.rebuild(now)
             uses.rebuild(now)
+            for entries in self._aside.again():
+                self._keep(entries)
             self._begun = True
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             rollups.prune(now)
@@ -162,11 +166,14 @@ class Writer:
             entries, offset = segment.read()
             if offset == segment.offset:
                 return stored
-            beside.store(entries, self._set_aside)
-            stored += self._store([entry for entry in entries if isinstance(entry, CallRecord)])
+            stored += self._keep(entries)
             segment.offset = offset
             self._tell()
             segment.note(entries, siblings)
+
+    def _keep(self, entries: Sequence[Entry]) -> int:
+        beside.store(entries, self._aside.keep)
+        return self._store([entry for entry in entries if isinstance(entry, CallRecord)])
 
     def _tidy(self, owner: str, segments: Sequence[Segment], *, alive: bool) -> None:
         if not alive:
@@ -194,7 +201,7 @@ class Writer:
             return self._store_or_look_again(records)
         except UNFIT as error:
             if len(records) == 1:
-                self._set_aside(records[0], error)
+                self._aside.keep(records[0], error)
                 return 0
         return sum(self._store([record]) for record in records)
 
@@ -205,13 +212,6 @@ class Writer:
         except IntegrityError:
             self._chain.look_again()
         return self._store_batch(records)
-
-    def _set_aside(self, record: CallRecord, error: Exception) -> None:
-        """Where the health of the record tells of it. Nothing is lost: the line is the journal's own."""
-        line = msgspec.json.encode({"error": type(error).__name__, "record": record}) + b"\n"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        with open(os.open(self._folder / SET_ASIDE, flags, 0o600), "ab") as file:
-            file.write(line)
 
     def _store_batch(self, records: Sequence[CallRecord]) -> int:
         unique = {record.call_id: record for record in records}
@@ -240,7 +240,8 @@ def _last_use(records: Iterable[CallRecord]) -> dict[str, datetime]:
 
 
 def _row(record: CallRecord) -> RequestLog:
-    """Cut to the columns' widths, so that no odd value can hold up the journal."""
+    """What others have written is cut to its column's width; what the gateway itself writes fits, and is set aside
+    where it does not."""
     return RequestLog(
         call_id=record.call_id,
         request_id=_text(record.request_id, 200),

@@ -15,7 +15,8 @@ from telemetry.audit.canonical import canonical, stamp
 from telemetry.audit.chain import row_of
 from telemetry.audit.keys import Signer
 from telemetry.audit.verifier import ZEROS, row_hash
-from telemetry.models import AuditCheckpoint, AuditTombstone, LegalHold, RequestLog, RetentionRule
+from telemetry.holds import held_calls
+from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog, RetentionRule
 
 ROWS_A_TOMBSTONE = 2000
 
@@ -60,7 +61,7 @@ def _bury_next(signer: Signer, rule: RetentionRule, at_once: int, *, by: str, no
 def due_by_rule(now: datetime) -> Iterator[tuple[RetentionRule, "RequestLog.objects"]]:  # type: ignore[valid-type]
     """Each rule that removes anything at all, with the calls that are due under it."""
     rules = list(RetentionRule.objects.all())
-    held = _held()
+    held = held_calls()
     for rule in rules:
         if rule.days is None:
             continue
@@ -69,7 +70,7 @@ def due_by_rule(now: datetime) -> Iterator[tuple[RetentionRule, "RequestLog.obje
         for other in rules:
             if _is_narrower(other, rule):
                 found = found.exclude(scope(other))
-        yield rule, (found.exclude(held) if held else found)
+        yield rule, found.exclude(held)
 
 
 def scope(rule: RetentionRule) -> Q:
@@ -84,17 +85,6 @@ def _is_narrower(other: RetentionRule, rule: RetentionRule) -> bool:
 
 def _weight(rule: RetentionRule) -> int:
     return 2 * bool(rule.tool_id) + bool(rule.outcome)
-
-
-def _held() -> Q:
-    """Empty when nothing is held."""
-    held = Q()
-    for hold in LegalHold.objects.filter(released_at=None):
-        part = Q(tool_id=hold.tool_id) if hold.tool_id else Q()
-        part &= Q(started_at__gte=hold.since) if hold.since else Q()
-        part &= Q(started_at__lt=hold.until) if hold.until else Q()
-        held |= part or Q(pk__gt=0)
-    return held
 
 
 def bury(signer: Signer, rows: Sequence[RequestLog], *, reason: str, by: str, now: datetime) -> None:

@@ -12,7 +12,8 @@ from telemetry.captured import SealedContent
 from telemetry.failures import FailureTally
 from telemetry.journal import Journal
 from telemetry.progress import PROGRESS_FILE
-from telemetry.writer import SET_ASIDE, Writer
+from telemetry.set_aside import NAME as SET_ASIDE
+from telemetry.writer import Writer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,8 +13,9 @@ from recorded import call, intent, outcome, outcomes, segments, serve, writer
 
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
+from telemetry.set_aside import NAME as SET_ASIDE
 from telemetry.types import CallRecord
-from telemetry.writer import SET_ASIDE, WriterLock, run
+from telemetry.writer import WriterLock, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
