@@ -24,6 +24,7 @@ from gateway.reading import ImportRefused as ImportRefused
 from gateway.rendering import CLIENTS as CLIENTS
 from gateway.rendering import FILES, PROVIDERS, render
 from providers import loader as providers_loader
+from providers import unlisted
 from providers.dependents import NOBODY_LEFT, if_gone
 from providers.egress import EgressPolicy, parse_networks
 
@@ -104,24 +105,50 @@ def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
         outcome.states[item.name] = (before, after)
         if item.content.own:
             note_synced(item.name, item.raw)
+    outcome.warnings.extend(_odd_names(outcome))
     outcome.consequences.extend(_consequences(outcome))
     return outcome
 
 
+def _odd_names(outcome: Outcome) -> list[str]:
+    """Of aliases and allowed models that the files brought or changed. Asked for after all files, as below."""
+    said = []
+    for name, (before, after) in _read_changed(outcome).items():
+        if name == PROVIDERS:
+            old = before.get("aliases", {})
+            changed = [
+                alias for alias, target in after.get("aliases", {}).items() if old.get(alias) != target
+            ]
+            said += unlisted.warnings_of(changed)
+        else:
+            known = {client["toolId"]: client.get("allowedModels") for client in before.get("clients", ())}
+            for client in after.get("clients", ()):
+                models = client.get("allowedModels")
+                if models and models != known.get(client["toolId"]):
+                    said += [f"{client['toolId']}: {words}" for words in unlisted.allowed_warnings(models)]
+    return said
+
+
+def _read_changed(outcome: Outcome) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    return {
+        name: (json.loads(outcome.states[name][0]), json.loads(outcome.states[name][1]))
+        for name in outcome.changed
+    }
+
+
 def _consequences(outcome: Outcome) -> list[str]:
     """Asked for after all files: whether a client counts on a provider may be what another file changes."""
-    said = []
-    if PROVIDERS in outcome.changed:
-        before, after = (_enabled(json.loads(text)) for text in outcome.states[PROVIDERS])
+    said, documents = [], _read_changed(outcome)
+    if PROVIDERS in documents:
+        before, after = map(_enabled, documents[PROVIDERS])
         said += [NOBODY_LEFT] if before and not after else []
         said += [
             f"{name} is gone or disabled. {words}"
             for name in sorted(before - after)
             if (words := if_gone([name]))
         ]
-    if CLIENTS in outcome.changed:
-        before, after = (json.loads(text) for text in outcome.states[CLIENTS])
-        said += stopped_tokens.warnings(stopped_tokens.stopped_tokens(before, after, timezone.now()))
+    if CLIENTS in documents:
+        said += stopped_tokens.warnings(stopped_tokens.stopped_tokens(*documents[CLIENTS], timezone.now()))
     return said
 
 

@@ -29,6 +29,12 @@ def warning(row: Provider) -> str:
     )
 
 
+def warnings_of(aliases: Collection[str]) -> list[str]:
+    """Of the aliases with these names."""
+    rows = ModelAlias.objects.filter(name__in=aliases).select_related("provider")
+    return [said for row in rows for said in alias_warnings(row)]
+
+
 def alias_warnings(row: ModelAlias) -> list[str]:
     """What is odd about an alias, in sentences."""
     said = []

@@ -289,19 +289,6 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     assert json.loads(render(PROVIDERS))["providers"] == {}
 
 
-def test_an_import_that_leaves_no_enabled_provider_says_so(tmp_path: Path) -> None:
-    said = "No provider is left: nothing answers anybody."
-    entry = provider_entry("http://localhost:1/v1")
-
-    def consequences(**providers: Any) -> list[str]:
-        return import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": providers})}).consequences
-
-    assert said not in consequences(a=entry, b=entry)
-    assert said not in consequences(a=entry, b=entry | {"enabled": False})
-    assert consequences(a=entry | {"enabled": False})[0] == said
-    assert said not in consequences(), "nobody was left before"
-
-
 def test_backups_are_kept_pruned_and_never_somebody_else_s(tmp_path: Path) -> None:
     (tmp_path / f"{PROVIDERS}.bkup").write_text("the operator's own")
     removed: list[Path] = []

@@ -1,0 +1,63 @@
+"""What an import is told of beside problems: names that lead nowhere, and who is not served any more."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import provider_entry, registry
+
+from gateway.configfile import CLIENTS, PROVIDERS, import_files
+from providers.models import Provider
+
+pytestmark = pytest.mark.django_db
+ENTRY = provider_entry("http://localhost:1/v1")
+
+
+def write(folder: Path, name: str, document: Any) -> Path:
+    path = folder / name
+    path.write_text(json.dumps(document))
+    return path
+
+
+def warnings(folder: Path, **files: Any) -> list[str]:
+    names = {"providers": PROVIDERS, "clients": CLIENTS}
+    return import_files({names[kind]: write(folder, names[kind], files[kind]) for kind in files}).warnings
+
+
+def test_an_import_that_leaves_no_enabled_provider_says_so(tmp_path: Path) -> None:
+    said = "No provider is left: nothing answers anybody."
+    entry = provider_entry("http://localhost:1/v1")
+
+    def consequences(**providers: Any) -> list[str]:
+        return import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": providers})}).consequences
+
+    assert said not in consequences(a=entry, b=entry)
+    assert said not in consequences(a=entry, b=entry | {"enabled": False})
+    assert consequences(a=entry | {"enabled": False})[0] == said
+    assert said not in consequences(), "nobody was left before"
+
+
+def test_an_alias_that_hides_a_model_is_told_of_by_the_import_that_brings_it(tmp_path: Path) -> None:
+    file = {"providers": {"a": ENTRY, "b": ENTRY | {"models": ["small"]}}, "aliases": {"small": "a/big"}}
+    (told,) = warnings(tmp_path, providers=file)
+    assert "“small” is also a model of b. The alias wins" in told
+    changed_elsewhere = file | {"description": "The same alias"}
+    assert warnings(tmp_path, providers=changed_elsewhere) == [], "told once, not each time"
+    (told,) = warnings(tmp_path, providers=file | {"aliases": {"small": "a/other"}})
+    assert "gets a/other" in told
+
+
+def test_an_alias_for_a_model_that_the_provider_does_not_list_is_told_of(tmp_path: Path) -> None:
+    import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": {"a": ENTRY}})})
+    Provider.objects.get().model_rows.create(model_id="found", discovered_at="2026-11-25T00:00:00Z")
+    (told,) = warnings(tmp_path, providers={"providers": {"a": ENTRY}, "aliases": {"fast": "a/gone"}})
+    assert "did not list “gone”: calls for “fast” may fail" in told
+
+
+def test_allowed_models_that_nobody_offers_are_told_of_after_all_files_were_read(tmp_path: Path) -> None:
+    providers = {"providers": {"a": ENTRY | {"models": ["small"]}}}
+    bob = registry()["clients"][0]
+    clients = {"clients": [bob | {"allowedModels": ["small", "typo"]}]}
+    (told,) = warnings(tmp_path, clients=clients, providers=providers)
+    assert told.startswith("bob: No provider lists “typo”")
