@@ -69,6 +69,7 @@ TALL = "rows => Math.max(...rows.map(row => row.getBoundingClientRect().height))
         ("/admin/gateway/configchange/", "#result_list :is(th, td)"),
         ("/admin/clients/client/1/explain/", ".routes tbody :is(th, td)"),
         ("call", ".candidates tbody :is(th, td)"),
+        ("/admin/playground/", "#playground-trace .candidates tbody :is(th, td)"),
     ],
 )
 def test_what_decides_is_on_the_screen(page: Page, gateway: RunningGateway, path: str, cells: str) -> None:
@@ -80,6 +81,9 @@ def test_what_decides_is_on_the_screen(page: Page, gateway: RunningGateway, path
         page.goto(f"{gateway.url}/admin/telemetry/requestlog/?trace={call}")
         path = paths(page, "#result_list th a")[0]
     page.goto(gateway.url + path)
+    if "playground" in path:
+        page.click("[name=why]")
+    page.locator(cells).last.wait_for()
     assert page.locator(cells).count() > 3
     assert page.eval_on_selector_all(cells, BESIDE) == []
 

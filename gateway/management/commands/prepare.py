@@ -89,7 +89,7 @@ class Command(BaseCommand):
             except ImportRefused as refused:
                 listed = "\n".join(str(problem) for problem in refused.problems)
                 raise CommandError(f"{listed}\n{name} was not imported", returncode=2) from None
-            for warning in outcome.warnings:
+            for warning in outcome.warnings + outcome.consequences:
                 self._hint(f"warning: {warning}")
             self._hint(f"Imported {path}")
 

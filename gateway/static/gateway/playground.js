@@ -2,6 +2,7 @@
 // Everything that comes from outside is set as text, never as markup.
 "use strict";
 
+const NUMBERS = new Set(["Score", "Default", "Rank"]);
 const form = document.getElementById("playground");
 if (form) start();
 
@@ -232,7 +233,7 @@ function candidates(decided, words) {
         const verdict = out ? `Left out: ${out}` : ++place === 1 ? "First choice" : `Choice ${place}`;
         return [one.provider, one.model ?? "", `${score}`, bonus ? `+${bonus}` : "", `${score + bonus}`, health, verdict];
     });
-    return table(["Provider", "Model", "Score", "Default", "Rank", "Health", "Verdict"], rows);
+    return table(["Provider", "Model", "Score", "Default", "Rank", "Health", "Verdict"], rows, "candidates");
 }
 
 function attempts(made) {
@@ -241,18 +242,26 @@ function attempts(made) {
     return table(["Attempt", "Provider", "Model", "Time", "Result"], rows);
 }
 
-function table(titles, rows) {
-    const box = element("div", "", "scroll"), made = element("table", "", "plain");
+// As the same tables of a call's page: cards on a phone, with the titles in front of what they tell.
+function table(titles, rows, kind = "") {
+    const box = element("div", "", "scroll"), made = element("table", "", `plain stacked ${kind}`);
     const head = made.createTHead().insertRow();
     for (const title of titles) {
-        const cell = element("th", title);
+        const cell = element("th", title, NUMBERS.has(title) ? "number" : "");
         cell.scope = "col";
         head.append(cell);
     }
     const body = made.createTBody();
     for (const row of rows) {
         const line = body.insertRow();
-        for (const value of row) line.insertCell().append(value);
+        row.forEach((value, n) => {
+            const isHead = n === 0 && titles[n] === "Provider";
+            const cell = element(isHead ? "th" : "td", "", NUMBERS.has(titles[n]) ? "number" : "");
+            if (isHead) cell.scope = "row";
+            cell.dataset.label = titles[n];
+            if (value !== "") cell.append(value);
+            line.append(cell);
+        });
     }
     box.append(made);
     return box;
