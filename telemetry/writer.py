@@ -27,6 +27,8 @@ from telemetry.types import CallRecord, Intent, unknown_outcome
 
 BATCH_BYTES = 1024 * 1024
 POLL_S = 0.2
+GATHER_S = 0.8
+"""After a batch the next one gathers: each is signed, and its signature kept. Rows are to be seen within 2 s."""
 LOCK_WAIT_S = 3.0
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 REPORT_EVERY_S = 0.5
@@ -317,10 +319,11 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
     pause = POLL_S
     while True:
         try:
+            stored = 0
             if lock.take() or (ending and _taken_in_time(lock)):
                 writer.keep_up(datetime.now(UTC))
-                writer.run_once()
-            pause = POLL_S
+                stored = writer.run_once()
+            pause = GATHER_S if stored else POLL_S
         except DatabaseError:
             connection.close()
             pause = min(pause * 2, 5.0)

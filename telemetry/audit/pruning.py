@@ -2,6 +2,7 @@
 
 What is removed leaves a tombstone: which rows, the hash of the last one of each run and of the row before it, signed.
 So the chain still verifies, and nobody without the key can remove a row in this way. Only what verifies is removed.
+Checkpoints over nothing but such rows go with them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Q
 
+from telemetry.audit.beginning import let_go, next_beginning
 from telemetry.audit.canonical import canonical, stamp
 from telemetry.audit.chain import row_of
 from telemetry.audit.keys import Signer
@@ -88,8 +90,13 @@ def _weight(rule: RetentionRule) -> int:
 
 
 def bury(signer: Signer, rows: Sequence[RequestLog], *, reason: str, by: str, now: datetime) -> None:
-    for chain in dict.fromkeys(row.chain for row in rows):
-        runs = runs_of(chain, [row for row in rows if row.chain == chain])
+    told_of = {
+        chain: runs_of(chain, [row for row in rows if row.chain == chain])
+        for chain in dict.fromkeys(row.chain for row in rows)
+    }
+    RequestLog.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    for chain, runs in told_of.items():
+        begins = next_beginning(chain, runs)
         count = sum(run.last - run.first + 1 for run in runs)
         told = {
             "chain": chain,
@@ -99,11 +106,13 @@ def bury(signer: Signer, rows: Sequence[RequestLog], *, reason: str, by: str, no
             "by": by,
             "signedAt": stamp(now),
         }
+        if begins is not None:
+            told["begins"] = begins.told()
+            let_go(chain, begins)
         AuditTombstone.objects.create(
             chain=chain, signed_at=now, line=signer.sign("tombstone", told),
             first=runs[0].first, last=runs[-1].last, rows=count,
         )  # fmt: skip
-    RequestLog.objects.filter(pk__in=[row.pk for row in rows]).delete()
 
 
 def runs_of(chain: str, rows: Sequence[RequestLog]) -> list[Run]:

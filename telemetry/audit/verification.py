@@ -139,19 +139,22 @@ class _Ledger(Ledger):
         while self._read():
             pass
         if self._copied is not None:
-            self._told(self._copied.end())
+            self._told(self.look_again())
+            self._told(self._copied.end(self.begins[0]))
 
     def _read(self) -> bool:
         block = list(itertools.islice(self._checkpoints, BLOCK))
         if not block:
             return False
         self._marks = {}
+        # After them: which were let go meanwhile is known by then.
+        self._told(self.look_again())
         entries = [kept.entry() for kept in block]
         self._told(self.checkpoints(entries))
         for kept, entry in zip(block, entries, strict=True):
             self._told(_columns(kept, entry))
             if self._copied is not None:
-                self._told(self._copied.beside(kept))
+                self._told(self._copied.beside(kept, self.begins[0]))
         self._reached = max(self._reached, entries[-1]["sequence"])
         return True
 
@@ -204,9 +207,10 @@ class _Copied:
         self._missing: AuditCheckpoint | None = None
         self._began = datetime.now(UTC)
 
-    def beside(self, kept: AuditCheckpoint) -> Iterator[Finding]:
+    def beside(self, kept: AuditCheckpoint, begins: int) -> Iterator[Finding]:
+        """`begins`: the number before which checkpoints were let go. Their copies say nothing any more."""
         while self._next is not None and self._next[0]["number"] < kept.number:
-            yield from self._only_outside()
+            yield from self._only_outside(begins)
         if self._next is None or self._next[0]["number"] != kept.number:
             self._missing = self._missing or kept
             return
@@ -222,9 +226,9 @@ class _Copied:
                 yield Finding("checkpoint", self._chain, kept.number, words)
         self._next = next(self._lines, None)
 
-    def end(self) -> Iterator[Finding]:
+    def end(self, begins: int) -> Iterator[Finding]:
         while self._next is not None:
-            yield from self._only_outside()
+            yield from self._only_outside(begins)
         # Those of another chain may lie beside another server; the last one may be on its way.
         if (
             self._missing is not None
@@ -240,10 +244,12 @@ class _Copied:
             yield Finding("copy", self._chain, self._missing.number, words)
             self._missing = None
 
-    def _only_outside(self) -> Iterator[Finding]:
+    def _only_outside(self, begins: int) -> Iterator[Finding]:
         assert self._next is not None, "asked for where there is one"
         entry, number = self._next[0], self._next[0]["number"]
         self._next = next(self._lines, None)
+        if number < begins:
+            return
         if self._signatures.fault("checkpoint", entry):
             yield Finding("copy", self._chain, number, "the copy outside the database is not genuine")
             return

@@ -10,7 +10,8 @@ How the record is protected: a row's body hash is the SHA-256 of its canonical J
 without "hash" and "previousHash"). A row's hash is the SHA-256 of the hash of the row before it, ":" and its body
 hash, both as 64 hexadecimal digits; the first row of a chain follows 64 zeros. Checkpoints sign with Ed25519 which
 hash the row of a sequence number has, and which checkpoint came before. Rows that were removed for their age are
-covered by tombstones, signed with the same key, that tell the hash of the last row of each run.
+covered by tombstones, signed with the same key, that tell the hash of the last row of each run; checkpoints over
+nothing but such rows are removed too, and the tombstone tells with which one the chain begins from then on.
 """
 
 from __future__ import annotations
@@ -120,7 +121,12 @@ def is_checkpoint(entry: Any) -> bool:
 
 def is_tombstone(entry: Any) -> bool:
     runs = entry.get("runs") if isinstance(entry, dict) else None
-    return isinstance(runs, list) and bool(runs) and all(_is_run(run) for run in runs)
+    return (
+        isinstance(runs, list)
+        and bool(runs)
+        and all(_is_run(run) for run in runs)
+        and _is_beginning(entry.get("begins"))
+    )
 
 
 def _is_run(run: Any) -> bool:
@@ -128,14 +134,24 @@ def _is_run(run: Any) -> bool:
     return kinds == [int, int, str, str] and 0 < run[0] <= run[1]
 
 
+def _is_beginning(begins: Any) -> bool:
+    return begins is None or (
+        isinstance(begins, dict)
+        and all(type(begins.get(name)) is int for name in ("number", "sequence"))
+        and isinstance(begins.get("previous"), str)
+    )
+
+
 class Ledger:
-    """Everything signed about one chain: which hash a sequence number has, and which rows may be missing."""
+    """Everything signed about one chain: which hash a sequence number has, and which rows may be missing. `begins`: the
+    number of the first checkpoint that has to be there, and what it says of the one before."""
 
     def __init__(self, chain: str, signatures: Signatures) -> None:
         self.chain = chain
         self._signatures = signatures
         self._marks: dict[int, str] = {}
         self.gone: list[Gone] = []
+        self.begins = 1, ""
         self.last = 0
         self._previous: dict[str, Any] | None = None
 
@@ -188,6 +204,8 @@ class Ledger:
         number, previous = entry["number"], self._previous
         expected = _number(previous) + 1 if previous else 1
         if number != expected and (previous or whole):
+            if (number, entry["previous"]) == self.begins:
+                return
             words = f"checkpoints {expected} to {number - 1} are missing"
             yield Finding("checkpoint", self.chain, expected, words)
         elif not _is_next(previous, entry, whole):
@@ -205,6 +223,8 @@ class Ledger:
                 yield Finding("tombstone", self.chain, first, f"a tombstone is not genuine: {fault}")
                 continue
             self.gone += [Gone(*run) for run in entry["runs"]]
+            if begins := entry.get("begins"):
+                self.begins = max(self.begins, (begins["number"], begins["previous"]))
         self.gone.sort()
 
     def over(self, sequence: int) -> Gone | None:

@@ -102,13 +102,13 @@ def test_the_loop_waits_a_failing_database_out_and_stores_what_is_left_at_the_en
         pauses.append(pause)
         if len(pauses) == 6:
             away.__exit__(None, None, None)
-        if len(pauses) == 7:
+        if len(pauses) == 8:
             serve(journal, 2)
-        return len(pauses) == 7
+        return len(pauses) == 8
 
     run(writer(tmp_path), WriterLock(tmp_path), over)
     journal.close()
-    assert pauses == [0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.2]
+    assert pauses == [0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.8, 0.2], "after a batch the next one gathers"
     assert outcomes() == {call(1): "ok", call(2): "ok"}
 
 
