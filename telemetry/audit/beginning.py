@@ -8,6 +8,7 @@ before it: so it is signed that what is missing was let go, and nothing else can
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from telemetry.audit.reader import LARGEST
 from telemetry.audit.verifier import is_checkpoint, link_of
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
@@ -50,7 +51,8 @@ def let_go(chain: str, beginning: Beginning) -> None:
 
 
 def _first_row(chain: str) -> int | None:
-    row = RequestLog.objects.filter(chain=chain).order_by("sequence").only("sequence").first()
+    numbered = RequestLog.objects.filter(chain=chain, sequence__lte=LARGEST)  # SQLite takes texts too
+    row = numbered.order_by("sequence").only("sequence").first()
     return None if row is None else row.sequence
 
 
