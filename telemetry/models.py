@@ -1,7 +1,7 @@
 """The record: one row per authenticated call (contract §7). Written by `writer.py`, changed by nobody."""
 
 import json
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -83,6 +83,9 @@ class RequestLog(models.Model):
 class Signed(models.Model):
     """Something that was signed about a chain. `line`: the whole entry as one line of JSON, signature included."""
 
+    PLACE: ClassVar[tuple[str, ...]]
+    """The columns that say again what was signed. The first one names its place in the chain."""
+
     chain = models.CharField(max_length=32)
     signed_at = models.DateTimeField()
     line = models.TextField()
@@ -98,6 +101,10 @@ class Signed(models.Model):
             told = None
         return told if self.is_sound(told) else self.remains()
 
+    def columns(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Abstract: what `PLACE` has to hold by what was signed."""
+        raise NotImplementedError
+
     def is_sound(self, told: Any) -> bool:
         """Abstract: whether it has all that a verification reads, each of its kind."""
         raise NotImplementedError
@@ -110,6 +117,7 @@ class Signed(models.Model):
 class AuditCheckpoint(Signed):
     """Says which hash the row `sequence` has. `number`: 1, 2, … within the chain."""
 
+    PLACE = ("number", "sequence")
     number = models.PositiveBigIntegerField()
     sequence = models.PositiveBigIntegerField()
 
@@ -122,6 +130,9 @@ class AuditCheckpoint(Signed):
     def __str__(self) -> str:
         return f"{self.chain} {self.number}: up to row {self.sequence}"
 
+    def columns(self, entry: dict[str, Any]) -> dict[str, Any]:
+        return {name: entry[name] for name in self.PLACE}
+
     def is_sound(self, told: Any) -> bool:
         return is_checkpoint(told)
 
@@ -133,6 +144,7 @@ class AuditCheckpoint(Signed):
 class AuditTombstone(Signed):
     """Covers rows that were removed for their age, `first` to `last`; what lies between may still be there."""
 
+    PLACE = ("first", "last", "rows")
     first = models.PositiveBigIntegerField()
     last = models.PositiveBigIntegerField()
     rows = models.PositiveBigIntegerField()
@@ -144,6 +156,14 @@ class AuditTombstone(Signed):
 
     def __str__(self) -> str:
         return f"{self.chain}: {self.rows} rows from {self.first} to {self.last}"
+
+    def columns(self, entry: dict[str, Any]) -> dict[str, Any]:
+        runs = entry["runs"]
+        return {
+            "first": runs[0][0],
+            "last": runs[-1][1],
+            "rows": sum(last - first + 1 for first, last, *_ in runs),
+        }
 
     def is_sound(self, told: Any) -> bool:
         return is_tombstone(told)

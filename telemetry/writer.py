@@ -98,10 +98,9 @@ class Writer:
         self._pruned: datetime | None = None
 
     def keep_up(self, now: datetime) -> None:
-        """Before the first rows, chains and sums up a record of older versions, and tries again what was set aside;
-        removes hourly what is too old."""
+        """Before the first rows, sums up a record of older versions, and tries again what was set aside; removes hourly
+        what is too old."""
         if not self._begun:
-            self._chain.adopt()
             rollups.rebuild(now)
             uses.rebuild(now)
             for entries in self._aside.again():

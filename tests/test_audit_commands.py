@@ -20,7 +20,7 @@ from gateway.models import ConfigChange
 from gateway.places import audit_folder, journal_folder
 from telemetry.audit import verdict
 from telemetry.journal import Journal
-from telemetry.models import AuditVerification, LegalHold, RequestLog, RetentionRule
+from telemetry.models import AuditCheckpoint, AuditVerification, LegalHold, RequestLog, RetentionRule
 from telemetry.types import CallRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,19 +93,59 @@ def test_a_changed_row_is_named_and_the_exit_code_is_1(state: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "rows"),
     [
-        (("--since", "2023-11-15T01:00"), 3),
-        (("--until", "2023-11-15T01:00"), 2),
-        (("--since", "2023-11-15T00:13:20", "--until", "2023-11-15T02:00"), 2),
+        (("--since", "2023-11-15T01:00"), 5),
+        (("--since", "2023-11-15T00:13:20", "--until", "2023-11-15T02:00"), 5),
         (("--since", "2030-01-01"), 0),
     ],
 )
 def test_a_period_can_be_verified_alone(state: Path, arguments: tuple[str, ...], rows: int) -> None:
+    """With what was signed together with it: whatever is done at its edges shows."""
     assert f"{rows} rows verified" in run("audit_verify", *arguments)
 
 
 def test_a_change_outside_the_period_is_not_its_finding(state: Path) -> None:
     RequestLog.objects.filter(sequence=1).update(status=500)
-    assert "nothing found" in run("audit_verify", "--since", "2023-11-15T01:00")
+    assert "nothing found" in run("audit_verify", "--since", "2030-01-01")
+
+
+def test_a_period_that_ends_before_it_begins_is_refused(state: Path) -> None:
+    with pytest.raises(CommandError, match="--since has to be before --until") as refused:
+        call_command("audit_verify", "--since", "2023-11-16", "--until", "2023-11-15")
+    assert refused.value.returncode == 2
+
+
+def test_how_many_copies_were_compared_is_said(state: Path, tmp_path: Path) -> None:
+    assert "Compared with 1 copies of checkpoints in" in run("audit_verify")
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    assert "Compared with 0 copies" in run("audit_verify", "--checkpoints", empty)
+
+
+def test_a_missing_name_of_the_chain_is_found(state: Path) -> None:
+    (audit_folder().folder / "chain").unlink()
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("audit_verify", stdout=out)
+    assert "nothing says how far its copies have to reach" in out.getvalue()
+
+
+def test_what_cannot_be_verified_is_no_finding(state: Path) -> None:
+    copies = audit_folder().copies.path
+    copies.unlink()
+    copies.mkdir()
+    with pytest.raises(CommandError, match="cannot be verified") as refused:
+        call_command("audit_verify")
+    assert refused.value.returncode == 2
+
+
+def test_a_restored_database_is_declared_with_a_reason(state: Path) -> None:
+    RequestLog.objects.all().delete()
+    AuditCheckpoint.objects.all().delete()
+    with pytest.raises(CommandError, match="Say why"):
+        run("audit_restored", "--reason", " ")
+    assert "rows 1 to 5 are signed to be lost" in run("audit_restored", "--reason", "the disk broke")
+    assert "nothing found" in run("audit_verify")
+    assert "Nothing is lost" in run("audit_restored", "--reason", "the disk broke")
 
 
 def test_other_copies_of_the_checkpoints_can_be_compared_with(state: Path, tmp_path: Path) -> None:

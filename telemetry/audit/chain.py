@@ -7,24 +7,20 @@ restored, or somebody added rows. The record goes on, and `audit_verify` tells w
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
-
 from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
 from telemetry.audit.copies import Copies
-from telemetry.audit.keys import Signer
+from telemetry.audit.keys import KEY, Signer
 from telemetry.audit.standing import Standing
 from telemetry.audit.verifier import ZEROS, link_of, row_hash
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
 NAME = "chain"
-ADOPTING = "adopting"
-ADOPTED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -72,29 +68,15 @@ class Chain:
         self._head = head
         self._copies.follow(head.chain)
 
-    def adopt(self) -> int:
-        """Rows from before there was a chain become its first ones. Only where nothing was ever signed, or where this was
-        begun and cut off: a file says so until it is done."""
-        adopted, begun = 0, self._name.with_name(ADOPTING)
-        if AuditCheckpoint.objects.exists() and not begun.exists():
-            return adopted
-        if RequestLog.objects.filter(chain="").exists():
-            begun.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            begun.touch(mode=0o600)
-        while rows := list(RequestLog.objects.filter(chain="").order_by("id")[:ADOPTED_AT_ONCE]):
-            with transaction.atomic():
-                head = self.extend(rows)
-                RequestLog.objects.bulk_update(rows, ("chain", "sequence", "hash"), batch_size=200)
-            self.reached(head)
-            adopted += len(rows)
-        begun.unlink(missing_ok=True)
-        return adopted
-
     def _resumed(self) -> Head | None:
         """The chain that this folder names, as the database has it; None when it cannot be gone on with."""
         try:
             chain = self._name.read_text().strip()
         except FileNotFoundError:
+            if has_signed(self._name.parent, [self.signer.key_id]):
+                self.broken = (
+                    f"The file that names this writer's chain is missing ({self._name}): another was begun"
+                )
             return None
         last = AuditCheckpoint.objects.filter(chain=chain).order_by("-number").first()
         row = RequestLog.objects.filter(chain=chain).order_by("-sequence").only("sequence", "hash").first()
@@ -143,6 +125,13 @@ class Chain:
         )
         kept.save(force_insert=True)
         return replace(reached, signed=number, link=link_of(kept.entry()))
+
+
+def has_signed(folder: Path, key_ids: Iterable[str]) -> bool:
+    """Whether the database holds what was signed with a key of this folder. A key elsewhere may be that of others."""
+    return (folder / KEY).exists() and any(
+        AuditCheckpoint.objects.filter(line__contains=f'"key":"{key}"').exists() for key in key_ids
+    )
 
 
 def _fits(row: RequestLog | None, entry: dict[str, Any]) -> bool:

@@ -54,16 +54,23 @@ class Copies:
 
     def lines(self, upto: int) -> Iterator[tuple[int, bytes, dict[str, Any] | None]]:
         """The number, the text and what it says of each line among the first `upto` bytes; None for what is no
-        checkpoint. A last line that a crash cut off is passed over."""
+        checkpoint. What a crash cut off is passed over: a last line, or one that begins as the next one does."""
         if not upto:
             return
         with self.path.open("rb") as file:
-            reached = 0
+            reached, cut = 0, (0, b"")
             for number, line in enumerate(file, 1):
                 reached += len(line)
                 if reached > upto or not line.endswith(b"\n"):
-                    return
-                yield number, line, _checkpoint(line)
+                    break
+                if cut[0] and not line.startswith(cut[1]):
+                    yield *cut, None
+                entry = _checkpoint(line)
+                cut = (0, b"") if entry is not None else (number, line.rstrip(b"\n"))
+                if entry is not None:
+                    yield number, line, entry
+            if cut[0]:
+                yield *cut, None
 
     def _backwards(self) -> Iterator[bytes]:
         """The whole lines of the file, the last one first."""
@@ -91,15 +98,20 @@ class Copies:
         fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with open(fd, "ab") as file:
             if (size := os.fstat(fd).st_size) and os.pread(fd, 1, size - 1) != b"\n":
-                os.ftruncate(
-                    fd,
-                    os.pread(fd, size, max(0, size - TAIL_BYTES)).rfind(b"\n")
-                    + 1
-                    + max(0, size - TAIL_BYTES),
-                )
+                text = _after_what_was_cut_off(fd, size) + text
             file.write(text.encode())
             file.flush()
             os.fsync(fd)
+
+
+def _after_what_was_cut_off(fd: int, size: int) -> str:
+    """Removes the line that a crash cut off; where the file only grows, it stays, and the next one begins a new line."""
+    start = max(0, size - TAIL_BYTES)
+    try:
+        os.ftruncate(fd, start + os.pread(fd, size, start).rfind(b"\n") + 1)
+    except OSError:
+        return "\n"
+    return ""
 
 
 def _checkpoint(line: bytes) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from telemetry.audit.verifier import Signatures, encoded, key_id, signed_bytes
 
 BELIEVED = "believed"
+KEY = "signing.key"
 
 
 class KeyFileError(Exception):

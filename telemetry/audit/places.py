@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from telemetry.audit.chain import NAME, Chain
+from telemetry.audit.chain import NAME, Chain, has_signed
 from telemetry.audit.copies import Copies
-from telemetry.audit.keys import Signer, believed_keys, open_signer
+from telemetry.audit.keys import KEY, Signer, believed_keys, open_signer
+from telemetry.audit.verifier import key_id
 
 
 class AuditFolder:
@@ -12,7 +13,7 @@ class AuditFolder:
 
     def __init__(self, folder: Path, *, key: Path | None = None, checkpoints: Path | None = None) -> None:
         self.folder = folder
-        self.key = key or folder / "signing.key"
+        self.key = key or folder / KEY
         self.copies = Copies(checkpoints or folder / "checkpoints.jsonl")
 
     def chain(self) -> Chain:
@@ -29,6 +30,10 @@ class AuditFolder:
             return (self.folder / NAME).read_text().strip()
         except FileNotFoundError:
             return None
+
+    def lacks_its_name(self) -> bool:
+        """Whether the chain's name is missing though a key of this folder has signed."""
+        return self.chain_name() is None and has_signed(self.folder, map(key_id, self.public_keys()))
 
     def public_keys(self) -> list[bytes]:
         return believed_keys(self.folder)

@@ -3,12 +3,12 @@
 Plain SQL, because a verification reads millions: objects would cost more than hashing does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection
+from django.db import OperationalError, connection
 
 from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
 from telemetry.models import RequestLog
@@ -38,41 +38,66 @@ def rows(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tu
 def _selected(chain: str, after: int, until: int | None) -> Iterator[tuple[str, Sequence[Any]]]:
     """By sequence number and then by key: without its constraint a table could hold a number twice."""
     last = LARGEST if until is None else until
-    if connection.vendor == "sqlite":
-        # Cast, or the driver would make a moment of it that has to be told as text again.
-        columns = ", ".join(
-            "CAST(started_at AS TEXT)" if name == "started_at" else f'"{name}"' for name in COLUMNS
-        )
-        found = _paged(f"SELECT id, hash, {columns} FROM {TABLE}", chain, after, last)  # noqa: S608 - our names
-    else:
-        columns = ", ".join(f'"{name}"' for name in COLUMNS)
-        found = _streamed(f"SELECT id, hash, {columns} FROM {TABLE}", chain, after, last)  # noqa: S608 - our names
+    read = _paged if connection.vendor == "sqlite" else _streamed
+    found = read(chain, after, last)
     for _, claimed, *values in found:
         yield claimed, values
 
 
-def _paged(select: str, chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
+# Cast, or the driver would make a moment of it that has to be told as text again.
+_SQLITE = {"started_at": "CAST(started_at AS TEXT)"}
+# No moment of Python's can be told of what lies beyond: NULL, which no row of ours has.
+_POSTGRESQL = {
+    "started_at": "CASE WHEN started_at >= '0001-01-02' AND started_at < '9999-12-31' THEN started_at END"
+}
+_BYTES = "CASE typeof({0}) WHEN 'text' THEN CAST({0} AS BLOB) WHEN 'blob' THEN NULL ELSE {0} END"
+
+
+def _select(told: Mapping[str, str]) -> str:
+    """`told`: how a column is asked for, if not by its name."""
+    columns = ", ".join(told.get(name, f'"{name}"') for name in ("id", "hash", *COLUMNS))
+    return f"SELECT {columns} FROM {TABLE}"  # noqa: S608 - our names
+
+
+def _paged(chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
     """A statement that stays open keeps SQLite's writers out, for as long as somebody downloads."""
+    select = _select(_SQLITE)
     where = "chain = %s AND sequence >= %s AND (sequence > %s OR id > %s) AND sequence <= %s"
     sequence, key = after, LARGEST
     while True:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"{select} WHERE {where} ORDER BY sequence, id LIMIT {AT_ONCE}",
-                (chain, sequence, sequence, key, last),
-            )
-            page = cursor.fetchall()
+        ask = f"{{}} WHERE {where} ORDER BY sequence, id LIMIT {AT_ONCE}"
+        values = (chain, sequence, sequence, key, last)
+        try:
+            page = _fetched(ask.format(select), values)
+        except OperationalError:
+            # A text that is none stops the driver. As bytes it is told from the others, row by row.
+            select_bytes = _select({name: _BYTES.format(f'"{name}"') for name in ("hash", *COLUMNS)})
+            page = [_as_text(row) for row in _fetched(ask.format(select_bytes), values)]
         yield from page
         if len(page) < AT_ONCE:
             return
         key, sequence = page[-1][0], page[-1][2 + _SEQUENCE]
 
 
-def _streamed(select: str, chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
+def _fetched(ask: str, values: Sequence[Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(ask, values)
+        return cursor.fetchall()
+
+
+def _as_text(row: Sequence[Any]) -> list[Any]:
+    """What is no text keeps marks in its place, which no canonical form takes."""
+    key, claimed, *values = (
+        value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in row
+    )
+    return [key, str(claimed).encode("ascii", "replace").decode(), *values]
+
+
+def _streamed(chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
     """PostgreSQL would sort the whole chain anew for each page; there, a reader keeps nobody out."""
     where = "chain = %s AND sequence > %s AND sequence <= %s"
     with connection.chunked_cursor() as cursor:
-        cursor.execute(f"{select} WHERE {where} ORDER BY sequence, id", (chain, after, last))
+        cursor.execute(f"{_select(_POSTGRESQL)} WHERE {where} ORDER BY sequence, id", (chain, after, last))
         while page := cursor.fetchmany(AT_ONCE):
             yield from page
 
@@ -80,7 +105,7 @@ def _streamed(select: str, chain: str, after: int, last: int) -> Iterator[Sequen
 def _canonical(values: Sequence[Any]) -> bytes:
     try:
         return canonical(Row(*_settle(values)))
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
         return b""
 
 
@@ -96,7 +121,7 @@ def _decoded(value: Any) -> Any:
     """What is no JSON stays as it is: no row of ours has it, and whoever looks for it should see it."""
     try:
         return _decode(value)
-    except (msgspec.DecodeError, TypeError):
+    except (msgspec.DecodeError, TypeError, RecursionError):
         return value
 
 

@@ -6,36 +6,48 @@ rows are missing.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Max, Min, Q
+from django.db import DatabaseError, connection
+from django.db.models import Max, Q, QuerySet
 
 from telemetry.audit import reader
 from telemetry.audit.canonical import stamp
+from telemetry.audit.copied import Copied
 from telemetry.audit.copies import Copies
+from telemetry.audit.period import end_of, start_of
 from telemetry.audit.verifier import BLOCK, MOST_FINDINGS, ZEROS, Finding, Ledger, Signatures, Walk
-from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog
+from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog, Signed
 
 KEPT = 100
-COPIED_WITHIN = timedelta(minutes=1)
-"""How long a checkpoint may be without its copy: the file is written after the database."""
+NEVER = datetime.min.replace(tzinfo=UTC)
+UNREADABLE = (DatabaseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading raises where somebody has put into a column what it cannot hold."""
+Chained = type[RequestLog] | type[AuditCheckpoint]
 
 
 @dataclass
 class Verified:
-    """`findings`: the first `MOST_FINDINGS` of `found`."""
+    """`findings`: of all `found` at most `most` of each kind in each chain, so that many of one do not hide another.
+    `copies`: how many checkpoints outside the database they were held against."""
 
     rows: int = 0
     found: int = 0
     findings: list[Finding] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    copies: int = 0
+    most: int | None = MOST_FINDINGS
+    _kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, findings: Iterator[Finding]) -> None:
+    def add(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self.found += 1
-            if len(self.findings) < MOST_FINDINGS:
+            self._kinds[finding.kind, finding.chain] += 1
+            if self.most is None or self._kinds[finding.kind, finding.chain] <= self.most:
                 self.findings.append(finding)
 
 
@@ -46,67 +58,89 @@ def verify(
     own: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    most: int | None = MOST_FINDINGS,
 ) -> Verified:
     """`outside`: the copies of the checkpoints; None when there are none to compare with. `own`: the chain whose copies
-    have to reach as far as the database does. `since`, `until`: calls that began then; the rows between the first and
-    the last of them are verified, and all checkpoints.
+    have to reach as far as the database does. `since`, `until`: rows that were signed then, and what began then; and all
+    checkpoints. `most`: findings of a kind in a chain that are told; None for all. Raises `OSError` of the copies.
     """
-    verified = Verified()
+    verified = Verified(most=most)
     verified.add(_rows_outside_a_chain())
     # The file is a copy of the database: what it had before is in what the database has after.
     size = outside.size() if outside is not None else 0
-    chains = set(AuditCheckpoint.objects.values_list("chain", flat=True).distinct())
-    chains |= set(RequestLog.objects.exclude(chain="").order_by().values_list("chain", flat=True).distinct())
+    chains: set[str] = set()
+    for model in (AuditCheckpoint, RequestLog):
+        verified.add(_chains(model, chains))
     for number, _, entry in outside.lines(size) if outside is not None else ():
         if entry is None:
             words = "the copies outside the database have a line there that is no checkpoint"
-            verified.add(iter([Finding("copy", "", number, words)]))
+            verified.add([Finding("copy", "", number, words)])
         else:
             chains.add(entry["chain"])
+            verified.copies += 1
     for chain in sorted(chains):
-        copied = None if outside is None else _Copied(chain, outside, size, own, signatures)
+        copied = None if outside is None else Copied(chain, outside, size, own, signatures)
         _Chain(chain, signatures, copied, verified).walk(since, until)
     return verified
 
 
 def _rows_outside_a_chain() -> Iterator[Finding]:
-    """Every row was chained when it was stored, and those from before at the first start."""
-    if not AuditCheckpoint.objects.exists():
-        return
+    """Every row was chained when it was stored."""
     nowhere = Q(sequence=None) | Q(sequence__lt=1) | Q(sequence__gt=reader.LARGEST)
     beside = RequestLog.objects.filter(Q(chain="") | nowhere)
     for call_id in beside.order_by("id").values_list("call_id", flat=True):
         yield Finding("forged", "", 0, f"the row with call id {call_id} was put in beside the chain")
 
 
+def _chains(model: Chained, names: set[str]) -> Iterator[Finding]:
+    """Adds the names of the chains that it has rows of."""
+    try:
+        found = list(model.objects.exclude(chain="").order_by().values_list("chain", flat=True).distinct())
+    except DatabaseError:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT DISTINCT CAST(chain AS BLOB) FROM {model._meta.db_table}")  # noqa: S608 - our name
+            found = [_text(name) for (name,) in cursor.fetchall() if name]
+    names |= {name for name in found if isinstance(name, str)}
+    if any(not isinstance(name, str) for name in found):
+        words = (
+            f"{model._meta.verbose_name_plural} name a chain that cannot be read: they were put in beside it"
+        )
+        yield Finding("forged", "", 0, words)
+
+
+def _text(name: bytes) -> str | bytes:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name
+
+
 class _Chain:
     """One chain: walks along its rows, and along its checkpoints at the same pace."""
 
-    def __init__(
-        self, chain: str, signatures: Signatures, copied: "_Copied | None", verified: Verified
-    ) -> None:
+    def __init__(self, chain: str, signatures: Signatures, copied: Copied | None, verified: Verified) -> None:
         self._name, self._verified = chain, verified
         rows = RequestLog.objects.filter(chain=chain, sequence__lte=reader.LARGEST)
         newest = rows.aggregate(last=Max("sequence"))["last"]
-        kept = AuditCheckpoint.objects.filter(chain=chain)
+        kept = AuditCheckpoint.objects.filter(chain=chain, number__lte=reader.LARGEST).order_by("-number")
         # After the rows: a row is stored together with the signature over it.
-        last = kept.order_by("-number").first()
+        last = next(_readable(kept[:1]), None)
         self._last = max(newest or 0, last.entry()["sequence"] if last else 0)
         checkpoints = _checkpoints(chain, last.number if last else 0)
         self._ledger = _Ledger(chain, signatures, checkpoints, copied, verified.add)
 
     def walk(self, since: datetime | None, until: datetime | None) -> None:
-        first, last = _range(self._name, since, until)
-        walk = Walk(self._ledger)
-        if (since or until) and last is None:
-            self._ledger.finish()
-            return
-        if since is not None and first is not None and first > 1:
-            walk = Walk(self._ledger, at=first - 1, previous=_hash_before(self._ledger, first))
-        end = min(last, self._last) if until and last is not None else self._last
-        self._verified.add(walk.bodies(reader.bodies(self._name, after=walk.at, until=end)))
+        start, end = start_of(self._name, since), end_of(self._name, until, self._last)
+        walk = Walk(self._ledger, at=start.sequence, previous=start.hash)
+        if start.sequence < end or not until:
+            try:
+                self._verified.add(walk.bodies(reader.bodies(self._name, after=walk.at, until=end)))
+            except UNREADABLE as error:
+                words = f"something behind it cannot be read ({type(error).__name__}), and was not verified"
+                self._verified.add([Finding("unreadable", self._name, walk.at, words)])
+                walk.at = end
         self._ledger.finish()
-        self._verified.add(walk.end(end if until else None))
+        self._verified.add(walk.end(end if until else None) if walk.at < end or not until else ())
         self._verified.rows += walk.rows
 
 
@@ -119,32 +153,40 @@ class _Ledger(Ledger):
         chain: str,
         signatures: Signatures,
         checkpoints: Iterator[AuditCheckpoint],
-        copied: "_Copied | None",
-        told: Callable[[Iterator[Finding]], None],
+        copied: Copied | None,
+        told: Callable[[Iterable[Finding]], None],
     ) -> None:
         super().__init__(chain, signatures)
         self._checkpoints, self._copied, self._told = checkpoints, copied, told
         self._reached = 0
+        self._is_over = False
         self._newest_stone = 0
         told(self.look_again())
         self._before = [(gone.first, gone.last) for gone in self.gone]
         self._passed = 0
 
     def mark(self, sequence: int) -> str | None:
+        """Where the database has none, that of a genuine copy counts."""
         while self._reached < sequence and self._read():
             pass
-        return super().mark(sequence)
+        found = super().mark(sequence)
+        if found is None and self._copied is not None:
+            if self._is_over:
+                self._told(self._copied.upto(sequence, self))
+            found = self._copied.mark(sequence)
+        return found
 
     def finish(self) -> None:
         while self._read():
             pass
         if self._copied is not None:
             self._told(self.look_again())
-            self._told(self._copied.end(self.begins[0]))
+            self._told(self._copied.end(self))
 
     def _read(self) -> bool:
         block = list(itertools.islice(self._checkpoints, BLOCK))
         if not block:
+            self._is_over = True
             return False
         self._marks = {}
         # After them: which were let go meanwhile is known by then.
@@ -154,17 +196,18 @@ class _Ledger(Ledger):
         for kept, entry in zip(block, entries, strict=True):
             self._told(_columns(kept, entry))
             if self._copied is not None:
-                self._told(self._copied.beside(kept, self.begins[0]))
-        self._reached = max(self._reached, entries[-1]["sequence"])
+                self._told(self._copied.beside(kept, self))
+        # Of what is genuine alone: a forged number would hide those behind it.
+        self._reached = max(self._reached, max(self._marks, default=0))
         return True
 
     def look_again(self) -> Iterator[Finding]:
         stones = AuditTombstone.objects.filter(chain=self.chain, pk__gt=self._newest_stone).order_by("pk")
-        entries = []
-        for stone in stones:
+        for stone in _readable(stones):
             self._newest_stone = stone.pk
-            entries.append(stone.entry())
-        return self.tombstones(entries) if entries else iter(())
+            entry = stone.entry()
+            yield from self.tombstones([entry])
+            yield from _columns(stone, entry)
 
     def is_back(self, sequence: int) -> bool:
         before = self._before
@@ -177,94 +220,45 @@ def _checkpoints(chain: str, last: int) -> Iterator[AuditCheckpoint]:
     number = -1
     while True:
         kept = AuditCheckpoint.objects.filter(chain=chain, number__gt=number, number__lte=last)
-        page = list(kept.order_by("number")[:BLOCK])
+        page = list(_readable(kept.order_by("number")[:BLOCK]))
         yield from page
         if len(page) < BLOCK:
             return
         number = page[-1].number
 
 
-def _columns(kept: AuditCheckpoint, entry: dict[str, Any]) -> Iterator[Finding]:
+def _readable(found: QuerySet[Signed]) -> Iterator[Any]:
+    """One by one where a row cannot be read; in its place stands one without a signature."""
+    try:
+        rows = list(found)
+    except UNREADABLE:
+        rows = [_one(found.model, key) for key in list(found.values_list("pk", flat=True))]
+    for row in rows:
+        yield row if isinstance(row.line, str) and isinstance(row.signed_at, datetime) else _stub(row)
+
+
+def _one(model: type[Signed], key: int) -> Signed:
+    try:
+        return model.objects.get(pk=key)
+    except UNREADABLE:
+        return _stub(model.objects.only("chain", *model.PLACE).get(pk=key))
+
+
+def _stub(row: Signed) -> Signed:
+    facts = {name: getattr(row, name) for name in ("pk", "chain", *row.PLACE)}
+    return type(row)(line="", signed_at=NEVER, **facts)
+
+
+def _columns(kept: AuditCheckpoint | AuditTombstone, entry: dict[str, Any]) -> Iterator[Finding]:
     """Pages and queries go by the columns beside what was signed."""
-    if (kept.number, kept.sequence) != (entry["number"], entry["sequence"]) or (
+    signed = kept.columns(entry)
+    if any(getattr(kept, name) != value for name, value in signed.items()) or (
         entry.get("signedAt") not in (None, stamp(kept.signed_at))
     ):
-        words = "the columns beside it are not what was signed"
-        yield Finding("checkpoint", kept.chain, kept.number, words)
-
-
-class _Copied:
-    """The copies of one chain's checkpoints, held against these by their numbers, which ascend in both."""
-
-    def __init__(
-        self, chain: str, outside: Copies, size: int, own: str | None, signatures: Signatures
-    ) -> None:
-        self._chain, self._signatures, self._is_own = chain, signatures, chain == own
-        self._lines = (
-            (e, text) for _, text, e in outside.lines(size) if e is not None and e["chain"] == chain
+        kind = "checkpoint" if isinstance(kept, AuditCheckpoint) else "tombstone"
+        yield Finding(
+            kind, kept.chain, getattr(kept, kept.PLACE[0]), "the columns beside it are not what was signed"
         )
-        self._next = next(self._lines, None)
-        self._missing: AuditCheckpoint | None = None
-        self._began = datetime.now(UTC)
-
-    def beside(self, kept: AuditCheckpoint, begins: int) -> Iterator[Finding]:
-        """`begins`: the number before which checkpoints were let go. Their copies say nothing any more."""
-        while self._next is not None and self._next[0]["number"] < kept.number:
-            yield from self._only_outside(begins)
-        if self._next is None or self._next[0]["number"] != kept.number:
-            self._missing = self._missing or kept
-            return
-        yield from self._lacking(kept.number)
-        entry, text = self._next
-        if text.rstrip(b"\n") != kept.line.encode("utf-8", "surrogatepass") and entry != kept.entry():
-            if self._signatures.fault("checkpoint", entry):
-                yield Finding(
-                    "copy", self._chain, kept.number, "the copy outside the database is not genuine"
-                )
-            else:
-                words = "the database says otherwise than the copy outside of it"
-                yield Finding("checkpoint", self._chain, kept.number, words)
-        self._next = next(self._lines, None)
-
-    def end(self, begins: int) -> Iterator[Finding]:
-        while self._next is not None:
-            yield from self._only_outside(begins)
-        # Those of another chain may lie beside another server; the last one may be on its way.
-        if (
-            self._missing is not None
-            and self._is_own
-            and self._missing.signed_at < self._began - COPIED_WITHIN
-        ):
-            words = f"the copies outside the database end before checkpoint {self._missing.number}"
-            yield Finding("copy", self._chain, self._missing.number, words)
-
-    def _lacking(self, number: int) -> Iterator[Finding]:
-        if self._missing is not None:
-            words = f"the copies outside the database lack {self._missing.number} to {number - 1}"
-            yield Finding("copy", self._chain, self._missing.number, words)
-            self._missing = None
-
-    def _only_outside(self, begins: int) -> Iterator[Finding]:
-        assert self._next is not None, "asked for where there is one"
-        entry, number = self._next[0], self._next[0]["number"]
-        self._next = next(self._lines, None)
-        if number < begins:
-            return
-        if self._signatures.fault("checkpoint", entry):
-            yield Finding("copy", self._chain, number, "the copy outside the database is not genuine")
-            return
-        words = f"the database does not have it (row {entry['sequence']} was signed): it was cut, or an older copy restored"
-        yield Finding("restored", self._chain, number, words)
-
-
-def _range(chain: str, since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
-    found = RequestLog.objects.filter(chain=chain, sequence__lte=reader.LARGEST)
-    if since:
-        found = found.filter(started_at__gte=since)
-    if until:
-        found = found.filter(started_at__lt=until)
-    ends = found.aggregate(first=Min("sequence"), last=Max("sequence"))
-    return ends["first"], ends["last"]
 
 
 def _hash_before(ledger: Ledger, first: int) -> str | None:

@@ -125,7 +125,8 @@ def is_tombstone(entry: Any) -> bool:
         isinstance(runs, list)
         and bool(runs)
         and all(_is_run(run) for run in runs)
-        and _is_beginning(entry.get("begins"))
+        and _has(entry.get("begins"), number=int, sequence=int, previous=str)
+        and _has(entry.get("lost"), first=int, last=int)
     )
 
 
@@ -134,17 +135,17 @@ def _is_run(run: Any) -> bool:
     return kinds == [int, int, str, str] and 0 < run[0] <= run[1]
 
 
-def _is_beginning(begins: Any) -> bool:
-    return begins is None or (
-        isinstance(begins, dict)
-        and all(type(begins.get(name)) is int for name in ("number", "sequence"))
-        and isinstance(begins.get("previous"), str)
+def _has(part: Any, **kinds: type) -> bool:
+    """Whether a part that need not be there is there whole."""
+    return part is None or (
+        isinstance(part, dict) and all(type(part.get(name)) is kind for name, kind in kinds.items())
     )
 
 
 class Ledger:
     """Everything signed about one chain: which hash a sequence number has, and which rows may be missing. `begins`: the
-    number of the first checkpoint that has to be there, and what it says of the one before."""
+    number of the first checkpoint that has to be there, and what it says of the one before. `lost`: numbers, from and to,
+    of those that a restored database lacks, as its operator has signed."""
 
     def __init__(self, chain: str, signatures: Signatures) -> None:
         self.chain = chain
@@ -152,6 +153,7 @@ class Ledger:
         self._marks: dict[int, str] = {}
         self.gone: list[Gone] = []
         self.begins = 1, ""
+        self.lost: list[tuple[int, int]] = []
         self.last = 0
         self._previous: dict[str, Any] | None = None
 
@@ -225,6 +227,8 @@ class Ledger:
             self.gone += [Gone(*run) for run in entry["runs"]]
             if begins := entry.get("begins"):
                 self.begins = max(self.begins, (begins["number"], begins["previous"]))
+            if lost := entry.get("lost"):
+                self.lost.append((lost["first"], lost["last"]))
         self.gone.sort()
 
     def over(self, sequence: int) -> Gone | None:

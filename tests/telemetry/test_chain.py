@@ -1,15 +1,15 @@
 """The chain goes on over restarts, crashes and restored copies; what cannot be gone on with begins anew."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded import audit, call, outcome, serve, writer
+from recorded import audit, call, serve, writer
 
 from telemetry.audit.canonical import COLUMNS, Row, canonical, settled
-from telemetry.audit.chain import Chain
 from telemetry.audit.keys import KeyFileError, open_signer, signatures
 from telemetry.audit.standing import faults
 from telemetry.audit.verification import verify
@@ -126,57 +126,37 @@ def test_copies_that_cannot_be_written_are_told_of_and_made_up_for(tmp_path: Pat
     assert faults(audit(folder).folder) == []
 
 
-def test_rows_of_an_older_version_become_the_first_of_the_chain(tmp_path: Path) -> None:
+def test_rows_without_a_chain_are_never_signed(tmp_path: Path) -> None:
+    """Nor when nothing else is left of what was signed, as far as the database says."""
     folder = tmp_path / "j"
     journal = Journal(folder)
-    for n in range(1, 8):
-        journal.outcome(outcome(call(n)))
+    serve(journal, *range(1, 8))
     writer(folder).run_once()
-    RequestLog.objects.update(chain="", sequence=None, hash="")
+    RequestLog.objects.update(chain="", sequence=None, hash="", tool_id="mallory")
     AuditCheckpoint.objects.all().delete()
-    for path in audit(folder).folder.glob("*.*"):
-        path.unlink()
-    (audit(folder).folder / "chain").unlink()
-    from datetime import UTC, datetime
-
-    writer(folder).keep_up(datetime.now(UTC))
+    for _ in range(2):
+        serve(journal, 8)
+        moving = writer(folder)
+        moving.keep_up(datetime.now(UTC))
+        moving.run_once()
+        assert RequestLog.objects.filter(chain="").count() == 7
+        assert "forged" in findings(folder)
     journal.close()
-    rows = RequestLog.objects.order_by("id").values_list("sequence", flat=True)
-    assert list(rows) == list(range(1, 8))
-    assert findings(folder)[-1:] != ["forged"]
 
 
-def test_an_adoption_that_was_cut_off_is_gone_on_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Killed(Exception):
-        pass
-
-    def killed(self: Chain, head: object) -> None:
-        raise Killed
-
-    folder = tmp_path / "journal"
+def test_a_chain_without_its_name_is_told_and_another_begins(tmp_path: Path) -> None:
+    folder = tmp_path / "j"
     journal = Journal(folder)
-    serve(journal, *range(1, 11))
+    serve(journal, 1)
+    writer(folder).run_once()
+    place = audit(folder)
+    (place.folder / "chain").unlink()
+    place.copies.path.unlink()
+    serve(journal, 2)
     writer(folder).run_once()
     journal.close()
-    AuditCheckpoint.objects.all().delete()
-    RequestLog.objects.update(chain="", sequence=None, hash="")
-    monkeypatch.setattr("telemetry.audit.chain.ADOPTED_AT_ONCE", 4)
-    for path in audit(folder).folder.glob("*.*"):
-        if path.name == "checkpoints.jsonl":
-            path.unlink()
-    (audit(folder).folder / "chain").unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(Chain, "reached", killed)
-        with pytest.raises(Killed):
-            audit(folder).chain().adopt()
-    assert RequestLog.objects.filter(chain="").count() == 6
-    assert audit(folder).chain().adopt() == 6
-    assert audit(folder).chain().adopt() == 0
-    place = audit(folder)
-    told = verify(signatures(place.public_keys()), place.copies)
-    assert (told.rows, told.findings) == (10, [])
+    assert "names this writer's chain is missing" in faults(place.folder)[0]
+    assert RequestLog.objects.values_list("chain", flat=True).distinct().count() == 2
 
 
 def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:

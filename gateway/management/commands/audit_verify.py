@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from gateway import changelog
 from gateway.moments import moment
@@ -16,8 +17,10 @@ from telemetry.audit import verdict
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
 from telemetry.audit.verification import keep, verify
+from telemetry.audit.verifier import MOST_FINDINGS, Finding
 
 NICENESS = 10
+NAMELESS = "the file that names the chain of this writer is missing, so that nothing says how far its copies have to reach"
 
 
 class Command(BaseCommand):
@@ -41,7 +44,11 @@ class Command(BaseCommand):
             action="append",
             help="a key to believe; default are those in the state folder",
         )
-
+        parser.add_argument(
+            "--all",
+            action="store_true",
+            help=f"tell every finding, not only the first {MOST_FINDINGS} of a kind in a chain",
+        )
         parser.add_argument(
             "--scheduled",
             action="store_true",
@@ -51,6 +58,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["scheduled"]:
             os.nice(NICENESS)
+        if options["since"] and options["until"] and options["since"] >= options["until"]:
+            raise CommandError("--since has to be before --until", returncode=2)
         place = audit_folder()
         copies = Copies(options["checkpoints"]) if options["checkpoints"] else place.copies
         if options["checkpoints"] and not options["checkpoints"].exists():
@@ -61,14 +70,23 @@ class Command(BaseCommand):
             began = datetime.now(UTC)
             own = None if options["checkpoints"] else place.chain_name()
             verified = verify(
-                signatures(keys), copies, own=own, since=options["since"], until=options["until"]
+                signatures(keys),
+                copies,
+                own=own,
+                since=options["since"],
+                until=options["until"],
+                most=None if options["all"] else MOST_FINDINGS,
             )
-        except (KeyFileError, ValueError) as error:
-            raise CommandError(str(error), returncode=2) from None
+        except (KeyFileError, ValueError, OSError, DatabaseError) as error:
+            raise CommandError(f"The record cannot be verified: {error}", returncode=2) from None
+        if not options["checkpoints"] and place.lacks_its_name():
+            verified.add([Finding("copy", "", 0, NAMELESS)])
         for finding in verified.findings:
             self.stdout.write(str(finding))
         if verified.found > len(verified.findings):
-            self.stdout.write(f"and {verified.found - len(verified.findings)} more")
+            self.stdout.write(
+                f"and {verified.found - len(verified.findings)} more of these kinds; --all tells them too"
+            )
         scope = f"{options['since'] or 'the first'} to {options['until'] or 'the last'}"
         by = BY_SCHEDULE if options["scheduled"] else changelog.operating_system_user()
         whole = not any(options[name] for name in ("since", "until", "checkpoints", "public_key"))
@@ -82,6 +100,7 @@ class Command(BaseCommand):
         seconds = max((datetime.now(UTC) - began).total_seconds(), 0.001)
         told = f"{verified.rows} rows verified in {seconds:.1f} s ({verified.rows / seconds:,.0f} a second): "
         self.stdout.write(told + (f"{verified.found} found" if verified.found else "nothing found"))
+        self.stdout.write(f"Compared with {verified.copies} copies of checkpoints in {copies.path}")
         if not keys:
             self.stdout.write("No public key is known here yet: nothing was ever signed.")
         if verified.found:

@@ -1,0 +1,48 @@
+"""`manage.py audit_restored`: an operator says that the database was restored from an older copy."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from gateway import changelog
+from gateway.places import audit_folder
+from telemetry.audit.keys import KeyFileError, signatures
+from telemetry.audit.restored import declare_restored
+
+
+class Command(BaseCommand):
+    help = (
+        "Signs which calls are lost because the database was restored from an older copy, so that audit_verify tells of "
+        "them as that instead of as a finding. The note, with its reason and your name, stands in the record for good."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--reason", required=True, help="why, and from which copy, for those who read the record"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        reason, place = options["reason"].strip(), audit_folder()
+        if not reason:
+            raise CommandError("Say why: the reason is signed", returncode=2)
+        try:
+            with transaction.atomic():
+                lost = declare_restored(
+                    place.signer(),
+                    signatures(place.public_keys()),
+                    place.copies,
+                    reason=reason,
+                    by=changelog.operating_system_user(),
+                    now=datetime.now(UTC),
+                )
+        except (KeyFileError, OSError) as error:
+            raise CommandError(str(error), returncode=2) from None
+        for one in lost:
+            self.stdout.write(
+                f"Chain {one.chain}: rows {one.first} to {one.last} are signed to be lost "
+                f"(checkpoints {one.signed_from} to {one.signed_to})"
+            )
+        if not lost:
+            self.stdout.write("Nothing is lost: the database has all that the copies of the checkpoints know")
