@@ -2,7 +2,7 @@
 
 A row is stored after its call began. So what began from `since` on lies behind the last checkpoint signed before it; and
 what began before `until` lies before the first one signed after it, but for calls that were still to be stored then:
-those are looked for by what they say.
+those are looked for by what they say, and what was signed together with them is part of it.
 """
 
 from datetime import datetime
@@ -44,7 +44,12 @@ def end_of(chain: str, until: datetime | None, last: int) -> int:
     before = kept.filter(signed_at__lt=until).aggregate(last=Max("number"))["last"] or 0
     after = kept.filter(number__gt=before).order_by("number").first()
     rows = _rows(chain).filter(started_at__lt=until).aggregate(last=Max("sequence"))["last"] or 0
-    return min(last, max(rows, after.entry()["sequence"] if after is not None else last))
+    closing = kept.filter(sequence__gte=rows).order_by("number").first()
+    return min(last, max(_sequence(after, last), _sequence(closing, last)))
+
+
+def _sequence(kept: AuditCheckpoint | None, last: int) -> int:
+    return last if kept is None else int(kept.entry()["sequence"])
 
 
 def _rows(chain: str):  # type: ignore[no-untyped-def]

@@ -234,14 +234,23 @@ def _readable(found: QuerySet[Signed]) -> Iterator[Any]:
     except UNREADABLE:
         rows = [_one(found.model, key) for key in list(found.values_list("pk", flat=True))]
     for row in rows:
-        yield row if isinstance(row.line, str) and isinstance(row.signed_at, datetime) else _stub(row)
+        is_whole = not row.get_deferred_fields() and isinstance(row.line, str)
+        yield row if is_whole and isinstance(row.signed_at, datetime) else _stub(row)
 
 
 def _one(model: type[Signed], key: int) -> Signed:
     try:
         return model.objects.get(pk=key)
     except UNREADABLE:
-        return _stub(model.objects.only("chain", *model.PLACE).get(pk=key))
+        return _place_of(model, key)
+
+
+def _place_of(model: type[Signed], key: int) -> Signed:
+    try:
+        return model.objects.only("chain", *model.PLACE).get(pk=key)
+    except UNREADABLE:
+        nowhere = dict.fromkeys(model.PLACE, 0)
+        return model(pk=key, chain=model.objects.values_list("chain", flat=True).get(pk=key), **nowhere)
 
 
 def _stub(row: Signed) -> Signed:
