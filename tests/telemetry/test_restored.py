@@ -93,3 +93,15 @@ def test_an_honest_record_has_nothing_to_declare(recorded: Path) -> None:
     assert declare(recorded) == []
     change(9, status=500)
     assert declare(recorded) == []
+
+
+def test_copies_that_were_kept_before_the_database_was_know_of_nothing_that_it_lacks(recorded: Path) -> None:
+    """The order in which the guide says to keep them."""
+    path = audit(recorded).copies.path
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    journal = Journal(recorded)
+    serve(journal, *range(40, 46))
+    writer(recorded).run_once()
+    journal.close()
+    assert found(recorded) == set()
+    assert RequestLog.objects.values_list("chain", flat=True).distinct().count() == 1
