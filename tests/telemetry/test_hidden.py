@@ -127,6 +127,7 @@ def test_many_of_one_kind_do_not_hide_one_of_another(recorded: Path) -> None:
     change(9, status=500)
     place = audit(recorded)
     told = verify(signatures(place.public_keys()), place.copies, most=3)
+    assert "00000000-0000-0000-0000-000000001000" in str(told.findings[0])
     assert (told.found, len(told.findings)) == (31, 4)
     assert told.findings[-1][::2] == ("changed", 9)
     assert len(verify(signatures(place.public_keys()), place.copies, most=None).findings) == 31
@@ -170,6 +171,14 @@ def test_a_cell_that_cannot_be_read_is_named_and_hides_no_other(
         cursor.execute("PRAGMA ignore_check_constraints=OFF")
     change(27, status=500)
     assert {sequence for _, sequence in found(recorded)} >= {9, 27}
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL's column takes nothing else")
+def test_a_row_beside_the_chain_without_a_call_id_is_named_too(recorded: Path) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE telemetry_requestlog SET chain = '', call_id = 'no uuid' WHERE sequence = 9")
+    told = [str(finding) for finding in verified(recorded).findings if finding.kind == "forged"]
+    assert told == ["forged      chain - #0: the row with call id 'no uuid' was put in beside the chain"]
 
 
 @pytest.mark.parametrize("moment", ["infinity", "-infinity", "10000-01-01", "0044-03-15 BC"])
