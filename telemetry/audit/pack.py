@@ -29,7 +29,8 @@ It can be verified with Python 3.11 or newer and nothing else:
     python3 verifier.py . --public-key KEY.pub
 
 KEY.pub is the public key that signs the record, as base64. Take it from somebody you trust, not from this pack: whoever
-could forge the pack could also have put a key of his own into keys.jsonl.
+could forge the pack could also have put a key of his own into keys.jsonl. When the key was changed meanwhile, name
+each that signed: --public-key may be given several times, and a file may hold several keys, one a line.
 
 rows.jsonl         one call a line, in the order of the chain
 checkpoints.jsonl  what was signed about the chain

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Verifies a record of calls exported from LLM Caller. One file, nothing but Python 3.11 or newer.
 
-    python3 verifier.py PACK.zip|FOLDER [--public-key FILE]
+    python3 verifier.py PACK.zip|FOLDER [--public-key FILE]...
 
 Exit code 0: every row is as it was signed. 1: something is not, and each finding is printed. 2: the pack cannot be
-read. The key in a pack proves nothing by itself: name one that came to you another way.
+read. The keys in a pack prove nothing by themselves: name those that came to you another way, all that signed it.
 
 How the record is protected: a row's body hash is the SHA-256 of its canonical JSON (keys sorted, no spaces, UTF-8,
 without "hash" and "previousHash"). A row's hash is the SHA-256 of the hash of the row before it, ":" and its body
@@ -25,7 +25,7 @@ import itertools
 import json
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -459,15 +459,22 @@ class PackWalk:
             yield Finding("cut off", chain, walk.at, "the pack ends here without a signature over it")
 
 
-def verify(pack: Pack, believed: bytes | None) -> tuple[dict[str, Any], int, list[Finding]]:
-    """The manifest, how many rows were checked, and what was found."""
+def read_keys(path: Path) -> list[bytes]:
+    """A public key a line, as base64. Raises `Unreadable`."""
+    try:
+        keys = [base64.b64decode(line, validate=True) for line in path.read_text().split()]
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"No public key can be read from {path}: {error}") from None
+    if not keys or any(len(key) != 32 for key in keys):
+        raise Unreadable(f"No public key can be read from {path}: 32 bytes as base64, one key a line")
+    return keys
+
+
+def verify(pack: Pack, believed: Sequence[bytes] = ()) -> tuple[dict[str, Any], int, list[Finding]]:
+    """The manifest, how many rows were checked, and what was found. `believed`: public keys; none: those in the pack."""
     manifest = pack.manifest()
     findings = list(pack.faults(manifest["files"]))
-    keys = (
-        [believed]
-        if believed
-        else [base64.b64decode(entry["publicKey"]) for entry in pack.entries("keys.jsonl")]
-    )
+    keys = believed or [base64.b64decode(entry["publicKey"]) for entry in pack.entries("keys.jsonl")]
     signatures = Signatures(keys, ed25519)
     signed: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for kind in ("checkpoints", "tombstones"):
@@ -493,15 +500,20 @@ def main(arguments: list[str] | None = None) -> int:
         "pack", type=Path, help="the evidence pack: a ZIP file, or the folder it was unpacked into"
     )
     parser.add_argument(
-        "--public-key", type=Path, help="the key to believe, as base64; else the one in the pack"
+        "--public-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a key to believe, as base64, or several, one a line; may be given several times. Else those in the pack",
     )
     options = parser.parse_args(arguments)
     try:
-        believed = (
-            base64.b64decode(options.public_key.read_text().strip(), validate=True)
-            if options.public_key
-            else None
-        )
+        believed = [key for path in options.public_key for key in read_keys(path)]
+    except Unreadable as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
         manifest, rows, findings = verify(Pack(options.pack), believed)
     except (
         Unreadable,
@@ -519,9 +531,9 @@ def main(arguments: list[str] | None = None) -> int:
     if len(findings) > MOST_FINDINGS:
         print(f"and {len(findings) - MOST_FINDINGS} more")
     key = (
-        "the key you named"
+        f"the {'key' if len(believed) == 1 else 'keys'} you named"
         if believed
-        else "the key in the pack; compare it with one that came to you another way"
+        else "the keys in the pack; compare them with those that came to you another way"
     )
     print(
         f"{rows} rows of {manifest['about']}: {len(findings) or 'no'} finding{'' if len(findings) == 1 else 's'}"
