@@ -1,6 +1,7 @@
 """`audit_verify`, `audit_export` and `audit_prune`, as Olga runs them."""
 
 import json
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client as Browser
 
 from gateway.management.commands.write_journal import Command as WriteJournal
@@ -152,6 +154,41 @@ def test_exports_go_by_the_file_s_ending_and_replace_nothing(
     with pytest.raises(CommandError, match="not replaced") as refused:
         run("audit_export", path)
     assert refused.value.returncode == 2
+
+
+@contextmanager
+def without_its_table() -> Iterator[None]:
+    """The database is not what it was: the record cannot be read."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE telemetry_requestlog RENAME TO elsewhere")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO telemetry_requestlog")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "zip"])
+def test_an_export_that_breaks_off_leaves_nothing_and_says_why(
+    state: Path, tmp_path: Path, ending: str
+) -> None:
+    before = set(tmp_path.iterdir())
+    with without_its_table(), pytest.raises(CommandError) as refused:
+        run("audit_export", tmp_path / f"out.{ending}")
+    assert re.fullmatch(
+        r"the record cannot be exported: \w+Error: .*telemetry_requestlog.*", str(refused.value)
+    )
+    assert refused.value.returncode == 2
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_place_that_cannot_be_written_is_named(state: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be written: No such file or directory") as refused:
+        run("audit_export", tmp_path / "none" / "out.csv")
+    assert refused.value.returncode == 2
+    (tmp_path / "lost.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CommandError, match="not replaced"):
+        run("audit_export", tmp_path / "lost.csv")
 
 
 def test_a_selection_is_exported(state: Path, tmp_path: Path) -> None:
