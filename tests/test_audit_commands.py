@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client as Browser
 
+from gateway.changelog import operating_system_user
 from gateway.management.commands.write_journal import Command as WriteJournal
 from gateway.models import ConfigChange
 from gateway.places import audit_folder, journal_folder
@@ -207,6 +208,18 @@ def test_a_selection_is_exported(state: Path, tmp_path: Path) -> None:
     run("audit_export", tmp_path / "one.zip", "--call", CALL % 3)
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert json.loads(archive.read("manifest.json"))["rows"] == 1
+
+
+def test_an_export_by_the_command_is_on_record_with_whose_process_it_was(state: Path, tmp_path: Path) -> None:
+    run("audit_export", tmp_path / "c.zip", "--client", "charlie")
+    with without_its_table(), pytest.raises(CommandError):
+        run("audit_export", "-", "--format", "csv")
+    with pytest.raises(CommandError):
+        run("audit_export", tmp_path / "c.zip")
+    first, second = ConfigChange.objects.filter(table="exports").order_by("pk")
+    assert (first.author, first.row) == (operating_system_user(), "calls of the client charlie")
+    assert first.reason == "exported as Evidence pack, with the command"
+    assert second.after == {"calls": "the whole record", "format": "CSV for spreadsheets"}
 
 
 def test_a_file_without_a_known_ending_needs_a_format(state: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from gateway.changelog import operating_system_user
 from gateway.exports import FORMATS, stream
 from gateway.moments import moment
 from telemetry.audit.selection import Selection
@@ -49,12 +50,16 @@ class Command(BaseCommand):
             tool_id=options["client"],
             call_id=str(options["call"] or ""),
         )
+
+        def chunks() -> Iterator[bytes]:
+            return stream(selection, wanted, by=operating_system_user(), where="with the command")
+
         if str(path) == "-":
-            _told(lambda: _write(sys.stdout.buffer, stream(selection, wanted)), "standard output")
+            _told(lambda: _write(sys.stdout.buffer, chunks()), "standard output")
             return
         if os.path.lexists(path):
             raise CommandError(f"{path} exists; it is not replaced", returncode=2)
-        _told(lambda: _write_whole(path, stream(selection, wanted)), str(path))
+        _told(lambda: _write_whole(path, chunks()), str(path))
         self.stdout.write(f"wrote {selection.about} to {path}")
 
 
