@@ -394,16 +394,20 @@ def _no_number(word: str) -> Any:
 
 
 class Findings:
-    """The first `MOST_FINDINGS` as they are shown, and how many there were."""
+    """The first `MOST_FINDINGS` of each kind as they are shown, so that none hides another; and how many there were."""
 
     def __init__(self) -> None:
         self.kept: list[Finding] = []
-        self.count = 0
+        self._kinds: collections.Counter[str] = collections.Counter()
+
+    @property
+    def count(self) -> int:
+        return self._kinds.total()
 
     def add(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
-            self.count += 1
-            if len(self.kept) < MOST_FINDINGS:
+            self._kinds[finding.kind] += 1
+            if self._kinds[finding.kind] <= MOST_FINDINGS:
                 self.kept.append(finding._replace(chain=shown(finding.chain), words=shown(finding.words)))
 
 
@@ -484,6 +488,14 @@ class Pack:
         return digest.hexdigest()
 
 
+class Why(NamedTuple):
+    """Why rows are not there, as a tombstone says, and who signed that. `how`: whether they were removed or lost."""
+
+    how: str
+    reason: str
+    by: str
+
+
 class Removed(NamedTuple):
     """Rows that went for one reason: how many, under how many tombstones, signed from when to when."""
 
@@ -497,8 +509,7 @@ class Removed(NamedTuple):
         return Removed(rows, tombstones, min(self.since, more.since), max(self.until, more.until))
 
 
-Removals = dict[tuple[str, str], Removed]
-"""By reason, and who removed them."""
+Removals = dict[Why, Removed]
 
 
 class PackLedger(Ledger):
@@ -520,7 +531,8 @@ class PackLedger(Ledger):
             gone, link = self.gone[before:], link_of(entry)
             if gone and link not in self._counted:
                 self._counted.add(link)
-                why, at = (str(entry.get("reason")), str(entry.get("by"))), str(entry.get("signedAt"))
+                how = "lost with a restored database" if entry.get("lost") else "removed for their age"
+                why, at = Why(how, str(entry.get("reason")), str(entry.get("by"))), str(entry.get("signedAt"))
                 removed = Removed(sum(run.last - run.first + 1 for run in gone), 1, at, at)
                 self._removals[why] = self._removals[why].plus(removed) if why in self._removals else removed
 
@@ -650,9 +662,9 @@ class PackWalk:
             end = gone.last
         for begin, until, what in (
             (1, start - 1, "are not in the pack"),
-            (start, first - 1, "were removed for their age"),
+            (start, first - 1, "are gone, as tombstones tell"),
             (last + 1, at, "are here as hashes alone"),
-            (at + 1, end, "were removed for their age"),
+            (at + 1, end, "are gone, as tombstones tell"),
         ):
             if begin <= until:
                 yield f"{begin} to {until} {what}"
@@ -714,10 +726,10 @@ def tell(verified: Verified, believed: Sequence[bytes]) -> None:
     print(f"{verified.rows} rows of {shown(manifest['about'])}: {counted(findings.count, 'finding')}")
     for line in verified.reach:
         print(shown(line))
-    for (reason, by), gone in verified.removals.items():
-        rows = f"{counted(gone.rows, 'row')} {'was' if gone.rows == 1 else 'were'} removed for their age"
-        why = f"under {counted(gone.tombstones, 'tombstone')}: {shown(reason)} (by {shown(by)})"
-        print(f"{rows}, {why}, from {shown(gone.since)} to {shown(gone.until)}")
+    for why, gone in verified.removals.items():
+        rows = f"{counted(gone.rows, 'row')} {'was' if gone.rows == 1 else 'were'} {why.how}"
+        said = f"under {counted(gone.tombstones, 'tombstone')}: {shown(why.reason)} (by {shown(why.by)})"
+        print(f"{rows}, {said}, from {shown(gone.since)} to {shown(gone.until)}")
     named = f"the {'key' if len(believed) == 1 else 'keys'} you named"
     own = "the keys in the pack; compare them with those that came to you another way"
     print(f"Signatures checked with {named if believed else own}.")

@@ -73,6 +73,17 @@ def test_a_part_of_a_client_s_pack_that_is_there_twice_is_found(recorded: Path) 
     assert told.rows == 15, "a row counts once"
 
 
+def test_many_findings_of_a_kind_do_not_hide_another(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack = unpacked(recorded, Selection())
+    rows = rows_of(pack)
+    seal_anew(pack, [*rows[:8], *rows[:8] * 130, rows[8] | {"status": 500}, *rows[9:]])
+    code, told = told_of(recorded, pack, capsys)
+    assert (code, told.count("there twice"), "and 40 more" in told) == (1, 1000, True)
+    assert "#9: the row is not the one that was recorded" in told
+
+
 @pytest.mark.parametrize("field", ["toolId", "outcome", "hash", "callId"])
 def test_a_row_that_stands_in_by_its_hash_says_nothing_else(recorded: Path, field: str) -> None:
     pack = unpacked(recorded, Selection(tool_id="bob"))

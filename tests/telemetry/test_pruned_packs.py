@@ -9,11 +9,12 @@ from django.utils import timezone
 from packs import findings, packed, recorded, rows_of, seal_anew, told_of, unpacked  # noqa: F401 - a fixture
 from recorded import AT, audit, call, outcome, writer
 
+from telemetry.audit.canonical import stamp
 from telemetry.audit.pruning import prune
 from telemetry.audit.selection import Selection
 from telemetry.audit.verifier import encoded
 from telemetry.journal import Journal
-from telemetry.models import RetentionRule
+from telemetry.models import AuditTombstone, RequestLog, RetentionRule
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BEGAN = datetime.fromtimestamp(AT, UTC)
@@ -62,8 +63,11 @@ REMOVED = "%d rows were removed for their age, under %s: %s (by ada), from "
     ("selection", "around"),
     [
         (Selection(), "rows 13 to 18, whose calls began at 2023-11-14T22:13:33.250000Z and"),
-        (Selection(), "; 1 to 12 were removed for their age; 19 to 30 were removed for their age"),
-        (Selection(since=BEGAN), "; 1 to 12 were removed for their age; 19 to 30 were removed for their age"),
+        (Selection(), "; 1 to 12 are gone, as tombstones tell; 19 to 30 are gone, as tombstones tell"),
+        (
+            Selection(since=BEGAN),
+            "; 1 to 12 are gone, as tombstones tell; 19 to 30 are gone, as tombstones tell",
+        ),
     ],
     ids=["first and last", "around", "a period"],
 )
@@ -113,3 +117,27 @@ def test_only_genuine_tombstones_tell_and_each_once(
     code, told = told_of(recorded, pack, capsys)
     assert (code, "all is well" in told) == (1, False), told
     assert REMOVED % (15, "1 tombstone", "charlie, every outcome: 1 days") in told
+
+
+def test_rows_that_a_restored_database_lacks_are_told_as_lost(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The operator has signed that: a tombstone over what came behind the last row that is left."""
+    newest = RequestLog.objects.get(sequence=30)
+    told = {
+        "chain": newest.chain,
+        "runs": [[31, 33, "0" * 64, newest.hash]],
+        "rows": 3,
+        "lost": {"first": 6, "last": 6},
+        "reason": "restored: the disk was full",
+        "by": "ada",
+        "signedAt": stamp(timezone.now()),
+    }
+    line = audit(recorded).signer().sign("tombstone", told)
+    AuditTombstone.objects.create(
+        chain=newest.chain, signed_at=timezone.now(), line=line, first=31, last=33, rows=3
+    )
+    code, said = told_of(recorded, packed(recorded, Selection()), capsys)
+    assert (code, "; 31 to 33 are gone, as tombstones tell" in said) == (0, True), said
+    lost = "3 rows were lost with a restored database, under 1 tombstone: restored: the disk was full (by ada), from "
+    assert lost in said
