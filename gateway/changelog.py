@@ -1,4 +1,5 @@
-"""Old backups on their way out: each one removed is a row of the change log, whoever removed it (contract §3)."""
+"""What the change log tells besides changes of tables: each old backup that was removed, whoever removed it (contract
+§3), and each time that the record of calls, or a part of it, was taken away."""
 
 import os
 import pwd
@@ -10,6 +11,8 @@ from django.db import transaction
 from gateway import backups
 from gateway.attribution import attribution
 from gateway.models import ConfigChange
+
+BACKUPS, EXPORTS = "backups", "exports"
 
 
 def save(path: Path, data: bytes) -> list[Path]:
@@ -56,12 +59,24 @@ def _sizes(path: Path) -> dict[Path, int]:
         return {}
 
 
+def note_export(calls: str, form: str, *, by: str, where: str) -> None:
+    """`calls`: which, in words. `form`: the format's title. `where`: from where it was asked for."""
+    ConfigChange.objects.create(
+        author=by[:150],
+        reason=f"exported as {form}, {where}"[:500],
+        table=EXPORTS,
+        row=calls[:300],
+        action="added",
+        after={"calls": calls, "format": form},
+    )
+
+
 def _note_removed(old: Path, size: int, reason: str) -> None:
     author, why = attribution()
     ConfigChange.objects.create(
         author=(author or operating_system_user())[:150],
         reason=(why or reason)[:500],
-        table="backups",
+        table=BACKUPS,
         row=old.name[:300],
         action="removed",
         before={"file": old.name, "bytes": size},

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gateway.changelog import note_export
 from gateway.places import audit_folder
 from telemetry.audit.exports import comma_separated, json_lines
 from telemetry.audit.pack import EvidencePack
 from telemetry.audit.selection import Selection
+from telemetry.logs import log
 
 
 class Format(NamedTuple):
@@ -24,8 +26,12 @@ FORMATS = {
 }
 
 
-def stream(selection: Selection, wanted: str) -> Iterator[bytes]:
-    """`wanted`: a key of `FORMATS`."""
+def stream(selection: Selection, wanted: str, *, by: str, where: str) -> Iterator[bytes]:
+    """`wanted`: a key of `FORMATS`. `by`, `where`: who takes it away, and how. That is on record before anything leaves,
+    also when it breaks off later.
+    """
+    note_export(selection.about, FORMATS[wanted].title, by=by, where=where)
+    log.info("Record exported", metadata={"by": by, "about": selection.about, "format": wanted})
     if wanted == "pack":
         return EvidencePack(selection, audit_folder().public_keys()).stream()
     return json_lines(selection) if wanted == "jsonl" else comma_separated(selection)

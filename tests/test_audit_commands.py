@@ -1,6 +1,7 @@
 """`audit_verify`, `audit_export` and `audit_prune`, as Olga runs them."""
 
 import json
+import re
 import time
 import zipfile
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client as Browser
 
+from gateway.changelog import operating_system_user
 from gateway.management.commands.write_journal import Command as WriteJournal
 from gateway.models import ConfigChange
 from gateway.places import audit_folder, journal_folder
@@ -194,6 +197,41 @@ def test_exports_go_by_the_file_s_ending_and_replace_nothing(
     assert refused.value.returncode == 2
 
 
+@contextmanager
+def without_its_table() -> Iterator[None]:
+    """The database is not what it was: the record cannot be read."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE telemetry_requestlog RENAME TO elsewhere")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO telemetry_requestlog")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "zip"])
+def test_an_export_that_breaks_off_leaves_nothing_and_says_why(
+    state: Path, tmp_path: Path, ending: str
+) -> None:
+    before = set(tmp_path.iterdir())
+    with without_its_table(), pytest.raises(CommandError) as refused:
+        run("audit_export", tmp_path / f"out.{ending}")
+    assert re.fullmatch(
+        r"the record cannot be exported: \w+Error: .*telemetry_requestlog.*", str(refused.value)
+    )
+    assert refused.value.returncode == 2
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_place_that_cannot_be_written_is_named(state: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be written: No such file or directory") as refused:
+        run("audit_export", tmp_path / "none" / "out.csv")
+    assert refused.value.returncode == 2
+    (tmp_path / "lost.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CommandError, match="not replaced"):
+        run("audit_export", tmp_path / "lost.csv")
+
+
 def test_a_selection_is_exported(state: Path, tmp_path: Path) -> None:
     run(
         "audit_export",
@@ -210,6 +248,18 @@ def test_a_selection_is_exported(state: Path, tmp_path: Path) -> None:
     run("audit_export", tmp_path / "one.zip", "--call", CALL % 3)
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert json.loads(archive.read("manifest.json"))["rows"] == 1
+
+
+def test_an_export_by_the_command_is_on_record_with_whose_process_it_was(state: Path, tmp_path: Path) -> None:
+    run("audit_export", tmp_path / "c.zip", "--client", "charlie")
+    with without_its_table(), pytest.raises(CommandError):
+        run("audit_export", "-", "--format", "csv")
+    with pytest.raises(CommandError):
+        run("audit_export", tmp_path / "c.zip")
+    first, second = ConfigChange.objects.filter(table="exports").order_by("pk")
+    assert (first.author, first.row) == (operating_system_user(), "calls of the client charlie")
+    assert first.reason == "exported as Evidence pack, with the command"
+    assert second.after == {"calls": "the whole record", "format": "CSV for spreadsheets"}
 
 
 def test_a_file_without_a_known_ending_needs_a_format(state: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from test_admin import _static_files  # noqa: F401 - a fixture
 from test_audit_commands import CALL, five_calls
 
 from gateway.console.audit_export import off_the_loop
+from gateway.models import ConfigChange
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/admin/record/export/"
@@ -70,6 +71,24 @@ def test_olga_downloads_the_record_in_each_format(state: Path) -> None:
     assert downloaded(olga, wanted="csv").count(b"\r\n") == 6
     with zipfile.ZipFile(io.BytesIO(downloaded(olga, wanted="pack", tool_id="charlie"))) as archive:
         assert json.loads(archive.read("manifest.json"))["rows"] == 2
+
+
+def test_who_took_what_away_is_on_record_before_the_first_byte(state: Path) -> None:
+    olga = logged_in("auditors")
+    answer = olga.post(PATH, {"wanted": "csv", "tool_id": "charlie", "since": "2023-11-14"})
+    row = ConfigChange.objects.get(table="exports")
+    assert (row.author, row.row) == ("olga", "calls of the client charlie from 2023-11-14T00:00:00.000000Z")
+    assert row.reason == "exported as CSV for spreadsheets, from the admin"
+    answer.close()
+    olga.post(PATH, {"wanted": "exe"})
+    assert ConfigChange.objects.filter(table="exports").count() == 1, (
+        "a form that is wrong takes nothing away"
+    )
+    listed = olga.get("/admin/gateway/configchange/?table=exports").content.decode()
+    assert "calls of the client charlie from 2023-11-14" in listed
+    opened = olga.get(f"/admin/gateway/configchange/{row.pk}/change/").content.decode()
+    assert "CSV for spreadsheets" in opened
+    assert "no longer there" not in opened
 
 
 def test_a_selection_of_period_and_call(state: Path) -> None:

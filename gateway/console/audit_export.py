@@ -15,7 +15,6 @@ from gateway.exports import FORMATS, stream
 from gateway.throttle import EXPORTS
 from telemetry.audit.selection import Selection
 from telemetry.filter_form import MomentField
-from telemetry.logs import log
 
 
 class ExportForm(forms.Form):
@@ -57,13 +56,10 @@ def audit_export(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         return _page(request, form)
     if EXPORTS.count(request):
         return problem_response(EXPORTS.problem)
-    selection, wanted = form.selection(), form.cleaned_data["wanted"]
-    log.info(
-        "Record exported",
-        metadata={"by": request.user.get_username(), "about": selection.about, "format": wanted},
-    )
+    wanted = form.cleaned_data["wanted"]
     chosen = FORMATS[wanted]
-    response = StreamingHttpResponse(off_the_loop(stream(selection, wanted)), content_type=chosen.media_type)
+    chunks = stream(form.selection(), wanted, by=request.user.get_username(), where="from the admin")
+    response = StreamingHttpResponse(off_the_loop(chunks), content_type=chosen.media_type)
     name = f"llm-caller-record-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.{chosen.ending}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Cache-Control"] = "no-store"

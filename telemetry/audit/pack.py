@@ -15,9 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from django.db.models import Max, Min, Q
+
 from telemetry.audit import reader, verifier
 from telemetry.audit.canonical import Row, canonical, stamp
 from telemetry.audit.exports import CHUNK_BYTES, chunked, matching, ranges, with_hash
+from telemetry.audit.reader import LARGEST
 from telemetry.audit.selection import Selection
 from telemetry.audit.verifier import ZEROS, encoded, key_id, sha256
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
@@ -29,7 +32,8 @@ It can be verified with Python 3.11 or newer and nothing else:
     python3 verifier.py . --public-key KEY.pub
 
 KEY.pub is the public key that signs the record, as base64. Take it from somebody you trust, not from this pack: whoever
-could forge the pack could also have put a key of his own into keys.jsonl.
+could forge the pack could also have put a key of his own into keys.jsonl. When the key was changed meanwhile, name
+each that signed: --public-key may be given several times, and a file may hold several keys, one a line.
 
 rows.jsonl         one call a line, in the order of the chain
 checkpoints.jsonl  what was signed about the chain
@@ -72,8 +76,8 @@ class EvidencePack:
         parts: dict[str, Callable[[], Iterator[bytes]]] = {
             "README.txt": lambda: iter([README.encode()]),
             "rows.jsonl": lambda: chunked(self._row_lines()),
-            "checkpoints.jsonl": lambda: chunked(self._signed_lines(AuditCheckpoint)),
-            "tombstones.jsonl": lambda: chunked(self._signed_lines(AuditTombstone)),
+            "checkpoints.jsonl": lambda: chunked(self._checkpoint_lines()),
+            "tombstones.jsonl": lambda: chunked(self._tombstone_lines()),
             "keys.jsonl": self._key_lines,
             "verifier.py": lambda: iter([Path(verifier.__file__).read_bytes()]),
             "manifest.json": self._manifest,
@@ -132,16 +136,41 @@ class EvidencePack:
         closing = kept.filter(sequence__gte=last).first()
         return kept.filter(number__lte=closing.number) if closing else kept
 
-    def _signed_lines(self, model: Any) -> Iterator[bytes]:
+    def _checkpoint_lines(self) -> Iterator[bytes]:
         for chain, first, last in self._ranges():
-            kept = self._checkpoints(chain, first, last)
-            if model is AuditTombstone:
-                # Up to the closing signature, and what begins right behind it: a tombstone too says what was before.
-                closing = max([last, *kept.values_list("sequence", flat=True)])
-                kept = AuditTombstone.objects.filter(chain=chain, last__gte=first, first__lte=closing + 1)
-                kept = kept.order_by("first")
-            for line in kept.values_list("line", flat=True).iterator():
-                yield line.encode() + b"\n"
+            yield from _lines(self._checkpoints(chain, first, last))
+
+    def _tombstone_lines(self) -> Iterator[bytes]:
+        """Up to the closing signature, and what begins right behind it: a tombstone too says what was before."""
+        for chain, first, last in self._ranges():
+            closing = max([last, *self._checkpoints(chain, first, last).values_list("sequence", flat=True)])
+            stones = AuditTombstone.objects.filter(chain=chain)
+            within = Q(last__gte=first, first__lte=closing + 1)
+            if self._selection.whole:
+                within |= self._may_have_had(chain, Q(sequence__lt=first), Q(sequence__gt=last))
+            yield from _lines(stones.filter(within).order_by("first"))
+        if self._selection.whole:
+            yield from self._of_chains_without_rows()
+
+    def _of_chains_without_rows(self) -> Iterator[bytes]:
+        since, until = self._selection.since, self._selection.until
+        before = Q(started_at__lt=since) if since else Q(pk=None)
+        behind = Q(started_at__gte=until) if until else Q(pk=None)
+        with_rows = [chain for chain, _, _ in self._ranges()]
+        stones = AuditTombstone.objects.exclude(chain__in=with_rows)
+        for chain in stones.order_by("chain").values_list("chain", flat=True).distinct():
+            gone = stones.filter(self._may_have_had(chain, before, behind), chain=chain)
+            yield from _lines(gone.order_by("first"))
+
+    def _may_have_had(self, chain: str, before: Q, behind: Q) -> Q:
+        """Tombstones of rows that would have stood at the ends of the period: behind the last one `before` it that is
+        left, up to the first one `behind`. When their calls began, nobody can tell any more, but it was before they went.
+        """
+        kept = RequestLog.objects.filter(chain=chain, sequence__lte=LARGEST)
+        start = kept.filter(before).aggregate(last=Max("sequence"))["last"] or 0
+        end = kept.filter(behind).aggregate(first=Min("sequence"))["first"] or LARGEST
+        gone = Q(last__gt=start, first__lt=end)
+        return gone & Q(signed_at__gte=self._selection.since) if self._selection.since else gone
 
     def _key_lines(self) -> Iterator[bytes]:
         for key in self._keys:
@@ -158,6 +187,11 @@ class EvidencePack:
             "files": self._hashes,
         }
         yield json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _lines(signed: Any) -> Iterator[bytes]:
+    for line in signed.values_list("line", flat=True).iterator():
+        yield line.encode() + b"\n"
 
 
 def _full(body: bytes, claimed: str, previous: str | None) -> bytes:

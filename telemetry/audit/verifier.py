@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Verifies a record of calls exported from LLM Caller. One file, nothing but Python 3.11 or newer.
 
-    python3 verifier.py PACK.zip|FOLDER [--public-key FILE]
+    python3 verifier.py PACK.zip|FOLDER [--public-key FILE]...
 
 Exit code 0: every row is as it was signed. 1: something is not, and each finding is printed. 2: the pack cannot be
-read. The key in a pack proves nothing by itself: name one that came to you another way.
+read. The keys in a pack prove nothing by themselves: name those that came to you another way, all that signed it.
 
 How the record is protected: a row's body hash is the SHA-256 of its canonical JSON (keys sorted, no spaces, UTF-8,
 without "hash" and "previousHash"). A row's hash is the SHA-256 of the hash of the row before it, ":" and its body
@@ -19,13 +19,14 @@ from __future__ import annotations
 import argparse
 import base64
 import bisect
+import collections
 import hashlib
 import io
 import itertools
 import json
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,15 @@ ZEROS = "0" * 64
 SIGNED_AS = {"checkpoint": b"llm-caller checkpoint v1\n", "tombstone": b"llm-caller tombstone v1\n"}
 MOST_FINDINGS = 1000
 BLOCK = 1000
+FILES = ("README.txt", "rows.jsonl", "checkpoints.jsonl", "tombstones.jsonl", "keys.jsonl", "verifier.py")
+"""Of a pack, besides its manifest."""
+STAND_IN = frozenset({"chain", "sequence", "bodyHash"})
+"""What there is of a row that is not part of the pack."""
+LONGEST_LINE = 16 << 20
+"""Bytes, also of the manifest: fifty times what the product writes."""
+CHUNK = 1 << 20
+MOST_SHOWN = 500
+"""Characters of a text that came with the pack."""
 COVERED = "a tombstone covers a row that is there"
 sha256 = hashlib.sha256
 
@@ -352,45 +362,202 @@ class Walk:
 
 
 class Unreadable(Exception):
-    """What was given is no pack."""
+    """What was given is no pack, or no key; in words."""
+
+
+def shown(text: Any) -> str:
+    """On one line and not too long, nothing in it that moves a cursor, colours, or turns the direction of writing:
+    whoever forges a pack chooses its texts."""
+    plain = "".join(sign if sign.isprintable() else _escaped(sign) for sign in str(text)[:MOST_SHOWN])
+    return plain if len(str(text)) <= MOST_SHOWN else f"{plain}…"
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """A JSON object that every reader reads alike: no name twice, no NaN, no infinity. Raises `ValueError`."""
+    found = json.loads(
+        data.decode("utf-8", "surrogatepass"), object_pairs_hook=_object, parse_constant=_no_number
+    )
+    if not isinstance(found, dict):
+        raise ValueError("it is something else")
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number")
+
+
+class Findings:
+    """The first `MOST_FINDINGS` of each kind as they are shown, so that none hides another; and how many there were."""
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self._kinds: collections.Counter[str] = collections.Counter()
+
+    @property
+    def count(self) -> int:
+        return self._kinds.total()
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self._kinds[finding.kind] += 1
+            if self._kinds[finding.kind] <= MOST_FINDINGS:
+                self.kept.append(finding._replace(chain=shown(finding.chain), words=shown(finding.words)))
 
 
 class Pack:
-    """An evidence pack, as a ZIP file or unpacked."""
+    """An evidence pack, as a ZIP file or unpacked. Whatever is in it is read in parts of a limited size."""
 
     def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path) if path.is_file() else None
+        if not path.exists():
+            raise Unreadable(f"{path} is not there")
+        self._zip = None if path.is_dir() else zipfile.ZipFile(path)
         self._folder = path
 
-    def open(self, name: str) -> io.BufferedIOBase:
-        try:
-            return self._zip.open(name) if self._zip else (self._folder / name).open("rb")  # type: ignore[return-value]
-        except (KeyError, OSError):
-            raise Unreadable(f"{name} is missing") from None
+    def open(self, name: str) -> io.BufferedReader:
+        if self._zip is None:
+            if not (self._folder / name).is_file():
+                raise Unreadable(f"{name} is missing")
+            return (self._folder / name).open("rb")
+        entry = self._zip.NameToInfo.get(name)
+        if entry is None:
+            raise Unreadable(f"{name} is missing")
+        if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Unreadable(f"{name} is encrypted, or packed in a way that no pack is")
+        return io.BufferedReader(self._zip.open(entry), CHUNK)  # type: ignore[arg-type]
 
     def entries(self, name: str) -> Iterator[dict[str, Any]]:
         with self.open(name) as file:
-            for number, line in enumerate(file, 1):
+            for number in itertools.count(1):
+                line = file.readline(LONGEST_LINE + 1)
+                if not line:
+                    return
+                if len(line) > LONGEST_LINE:
+                    raise Unreadable(f"line {number} of {name} is longer than {LONGEST_LINE} bytes")
                 try:
-                    entry = json.loads(line)
-                except (ValueError, RecursionError):
-                    entry = None
-                if not isinstance(entry, dict):
-                    raise Unreadable(f"line {number} of {name} is no JSON object")
-                yield entry
+                    yield parsed(line)
+                except (ValueError, RecursionError) as error:
+                    raise Unreadable(f"line {number} of {name} is no JSON object: {error}") from None
 
     def manifest(self) -> dict[str, Any]:
         with self.open("manifest.json") as file:
-            return dict(json.load(file))
+            data = file.read(LONGEST_LINE + 1)
+        if len(data) > LONGEST_LINE:
+            raise Unreadable(f"manifest.json is longer than {LONGEST_LINE} bytes")
+        try:
+            manifest = parsed(data)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"manifest.json is no JSON object: {error}") from None
+        for name, kind in {"about": str, "whole": bool, "rows": int, "files": dict}.items():
+            if type(manifest.get(name)) is not kind:
+                raise Unreadable(f"manifest.json does not say {name}")
+        return manifest
 
-    def faults(self, files: dict[str, str]) -> Iterator[Finding]:
-        for name, wanted in files.items():
-            digest = sha256()
-            with self.open(name) as file:
-                for chunk in iter(lambda: file.read(1 << 20), b""):
-                    digest.update(chunk)
-            if digest.hexdigest() != wanted:
+    def keys(self) -> list[bytes]:
+        return [base64.b64decode(str(entry.get("publicKey"))) for entry in self.entries("keys.jsonl")]
+
+    def faults(self, listed: dict[str, Any]) -> Iterator[Finding]:
+        """Every file is there once, is listed, and is the one that is listed; nothing else is in it. Beside an unpacked
+        one may lie what likes."""
+        there = [entry.filename for entry in self._zip.infolist()] if self._zip else []
+        for name, times in collections.Counter(there).items():
+            if name not in {*FILES, "manifest.json"}:
+                yield Finding("file", "", 0, f"{name} is no part of a pack, and nothing in it is verified")
+            elif times > 1:
+                yield Finding("file", "", 0, f"{name} is there {times} times, and readers differ about which")
+        for name in sorted(listed.keys() - set(FILES)):
+            words = f"the manifest lists {name}, which is no part of a pack, and nothing in it is verified"
+            yield Finding("file", "", 0, words)
+        for name in FILES:
+            if name not in listed:
+                yield Finding("file", "", 0, f"{name} is not listed by the manifest")
+            elif self._digest(name) != listed[name]:
                 yield Finding("file", "", 0, f"{name} is not the file that the manifest lists")
+
+    def _digest(self, name: str) -> str:
+        digest = sha256()
+        with self.open(name) as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+
+class Why(NamedTuple):
+    """Why rows are not there, as a tombstone says, and who signed that. `how`: whether they were removed or lost."""
+
+    how: str
+    reason: str
+    by: str
+
+
+class Removed(NamedTuple):
+    """Rows that went for one reason: how many, under how many tombstones, signed from when to when."""
+
+    rows: int
+    tombstones: int
+    since: str
+    until: str
+
+    def plus(self, more: Removed) -> Removed:
+        rows, tombstones = self.rows + more.rows, self.tombstones + more.tombstones
+        return Removed(rows, tombstones, min(self.since, more.since), max(self.until, more.until))
+
+
+Removals = dict[Why, Removed]
+
+
+class PackLedger(Ledger):
+    """Also sums up in `removals` the rows that genuine tombstones tell of."""
+
+    def __init__(self, chain: str, signatures: Signatures, removals: Removals) -> None:
+        super().__init__(chain, signatures)
+        self._removals = removals
+        self._counted: set[str] = set()
+
+    def tombstones(self, entries: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+        return super().tombstones(self._summed_up(entries))
+
+    def _summed_up(self, entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for entry in entries:
+            before = len(self.gone)
+            yield entry
+            # What has come since is this entry's, so it is genuine. One that is there twice counts once.
+            gone, link = self.gone[before:], link_of(entry)
+            if gone and link not in self._counted:
+                self._counted.add(link)
+                how = "lost with a restored database" if entry.get("lost") else "removed for their age"
+                why, at = Why(how, str(entry.get("reason")), str(entry.get("by"))), str(entry.get("signedAt"))
+                removed = Removed(sum(run.last - run.first + 1 for run in gone), 1, at, at)
+                self._removals[why] = self._removals[why].plus(removed) if why in self._removals else removed
+
+
+class Ledgers(dict[str, PackLedger]):
+    def __init__(self, signatures: Signatures, removals: Removals) -> None:
+        super().__init__()
+        self._signatures, self._removals = signatures, removals
+
+    def __missing__(self, chain: str) -> PackLedger:
+        self[chain] = PackLedger(chain, self._signatures, self._removals)
+        return self[chain]
+
+
+class Covered(NamedTuple):
+    """The first and the last row of a chain that the pack shows, and when their calls began."""
+
+    first: int
+    last: int
+    since: str
+    until: str
 
 
 class PackWalk:
@@ -400,10 +567,11 @@ class PackWalk:
     only rows behind the last one may stand in, to lead to a signature.
     """
 
-    def __init__(self, ledgers: dict[str, Ledger], *, whole: bool) -> None:
+    def __init__(self, ledgers: Mapping[str, Ledger], *, whole: bool) -> None:
         self._ledgers, self._whole = ledgers, whole
         self._walks: dict[str, Walk] = {}
         self._over: set[str] = set()
+        self.covered: dict[str, Covered] = {}
         self.rows = 0
 
     def along(self, entries: Iterable[dict[str, Any]]) -> Iterator[Finding]:
@@ -421,36 +589,57 @@ class PackWalk:
 
     def _row(self, ledger: Ledger, sequence: int, entry: dict[str, Any]) -> Iterator[Finding]:
         chain = ledger.chain
-        if "previousHash" in entry or chain not in self._walks:
-            if self._whole and chain in self._walks:
-                yield Finding(
-                    "deleted", chain, sequence, "the pack begins anew here: rows before it were left out"
-                )
-            yield from self._closed(chain)
-            previous = entry.pop("previousHash", ZEROS)
-            # What is no hash follows nothing: the row will not fit.
-            previous = previous if isinstance(previous, str) else ""
-            self._walks[chain] = Walk(ledger, at=sequence - 1, previous=previous)
+        yield from self._beginning(ledger, sequence, entry)
         walk = self._walks[chain]
         if "bodyHash" in entry:
             self._over.add(chain)
-            yield from self._stand_in(walk, ledger, sequence, str(entry["bodyHash"]))
+            yield from self._stand_in(walk, ledger, sequence, entry)
             return
         if self._whole and chain in self._over:
             self._over.discard(chain)
             words = "rows before it are hidden, in a pack that is said to be whole"
             yield Finding("deleted", chain, sequence, words)
-        self.rows += 1
+        if sequence > walk.at:
+            self._count(chain, sequence, str(entry.get("startedAt")))
         claimed = str(entry.pop("hash", ""))
         yield from walk.bodies([(sequence, claimed, encoded(entry))])
 
-    def _stand_in(self, walk: Walk, ledger: Ledger, sequence: int, body_hash: str) -> Iterator[Finding]:
+    def _beginning(self, ledger: Ledger, sequence: int, entry: dict[str, Any]) -> Iterator[Finding]:
+        """A row that tells which hash it follows begins a part of its own. Only behind what was passed: a part that is
+        there twice would fit twice."""
+        chain, walk = ledger.chain, self._walks.get(ledger.chain)
+        told = "previousHash" in entry
+        previous = entry.pop("previousHash", ZEROS)
+        if walk is not None and (not told or sequence <= walk.at):
+            return
+        if self._whole and walk is not None:
+            words = "the pack begins anew here: rows before it were left out"
+            yield Finding("deleted", chain, sequence, words)
+        yield from self._closed(chain)
+        # What is no hash follows nothing: the row will not fit.
+        self._walks[chain] = Walk(
+            ledger, at=sequence - 1, previous=previous if isinstance(previous, str) else ""
+        )
+
+    def _count(self, chain: str, sequence: int, began: str) -> None:
+        self.rows += 1
+        first = self.covered.get(chain) or Covered(sequence, sequence, began, began)
+        self.covered[chain] = first._replace(last=sequence, until=began)
+
+    def _stand_in(
+        self, walk: Walk, ledger: Ledger, sequence: int, entry: dict[str, Any]
+    ) -> Iterator[Finding]:
+        if besides := entry.keys() - STAND_IN:
+            words = f"a row that its hash stands in for has fields that nobody signed: {', '.join(sorted(besides))}"
+            yield Finding("forged", ledger.chain, sequence, words)
         if sequence != walk.at + 1:
             yield from walk.to(sequence)
+        if sequence <= walk.at:
+            return
         if walk.previous is None:
             walk.at = sequence
             return
-        digest = linked(walk.previous, body_hash)
+        digest = linked(walk.previous, str(entry["bodyHash"]))
         if ledger.mark(sequence) not in (None, digest):
             yield Finding(
                 "forged", ledger.chain, sequence, "the rows before it do not lead to the hash that was signed"
@@ -462,78 +651,130 @@ class PackWalk:
         if walk is not None and not walk.is_closed():
             yield Finding("cut off", chain, walk.at, "the pack ends here without a signature over it")
 
+    def reach(self) -> Iterator[str]:
+        """A line for each chain, what the pack shows of it: one that starts late or ends early is genuine all the same."""
+        for chain, (first, last, since, until) in self.covered.items():
+            line = f"chain {chain}: rows {first} to {last}, whose calls began at {since} and {until}"
+            yield "; ".join([line, *(self._around(chain, first, last) if self._whole else ())])
 
-def verify(pack: Pack, believed: bytes | None) -> tuple[dict[str, Any], int, list[Finding]]:
-    """The manifest, how many rows were checked, and what was found."""
-    manifest = pack.manifest()
-    findings = list(pack.faults(manifest["files"]))
-    keys = (
-        [believed]
-        if believed
-        else [base64.b64decode(entry["publicKey"]) for entry in pack.entries("keys.jsonl")]
-    )
-    signatures = Signatures(keys, ed25519)
-    signed: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for kind in ("checkpoints", "tombstones"):
-        for entry in pack.entries(f"{kind}.jsonl"):
-            signed.setdefault(str(entry.get("chain")), {}).setdefault(kind, []).append(entry)
-    ledgers = {}
-    for chain, entries in signed.items():
-        ledgers[chain] = Ledger(chain, signatures)
-        findings += ledgers[chain].checkpoints(entries.get("checkpoints", ()), whole=False)
-        findings += ledgers[chain].tombstones(entries.get("tombstones", ()))
-    walk = PackWalk(ledgers, whole=manifest["whole"] is True)
-    findings += walk.along(pack.entries("rows.jsonl"))
+    def _around(self, chain: str, first: int, last: int) -> Iterator[str]:
+        ledger, at = self._ledgers[chain], self._walks[chain].at
+        start, end = first, at
+        while gone := ledger.over(start - 1):
+            start = gone.first
+        while gone := ledger.over(end + 1):
+            end = gone.last
+        for begin, until, what in (
+            (1, start - 1, "are not in the pack"),
+            (start, first - 1, "are gone, as tombstones tell"),
+            (last + 1, at, "are here as hashes alone"),
+            (at + 1, end, "are gone, as tombstones tell"),
+        ):
+            if begin <= until:
+                yield f"{begin} to {until} {what}"
+
+
+def read_keys(path: Path) -> list[bytes]:
+    """A public key a line, as base64. Raises `Unreadable`."""
+    try:
+        keys = [base64.b64decode(line, validate=True) for line in path.read_text().split()]
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"No public key can be read from {path}: {error}") from None
+    if not keys or any(len(key) != 32 for key in keys):
+        raise Unreadable(f"No public key can be read from {path}: 32 bytes as base64, one key a line")
+    return keys
+
+
+class Verified(NamedTuple):
+    """`reach`: a line for each chain, which rows the pack shows. `removals`: what its tombstones tell of."""
+
+    manifest: dict[str, Any]
+    rows: int
+    findings: Findings
+    reach: list[str]
+    removals: Removals
+
+
+def verify(pack: Pack, believed: Sequence[bytes] = ()) -> Verified:
+    """`believed`: public keys; none: those in the pack. Raises `Unreadable`, and what Python makes of broken files."""
+    manifest, findings, removals = pack.manifest(), Findings(), Removals()
+    findings.add(pack.faults(manifest["files"]))
+    ledgers = Ledgers(Signatures(believed or pack.keys(), ed25519), removals)
+    for chain, entries in _by_chain(pack, "checkpoints.jsonl"):
+        findings.add(ledgers[chain].checkpoints(entries, whole=False))
+    for chain, entries in _by_chain(pack, "tombstones.jsonl"):
+        findings.add(ledgers[chain].tombstones(entries))
+    walk = PackWalk(ledgers, whole=manifest["whole"])
+    findings.add(walk.along(pack.entries("rows.jsonl")))
     if walk.rows != manifest["rows"]:
-        findings.append(
-            Finding("cut off", "", 0, f"{walk.rows} rows are here, the manifest says {manifest['rows']}")
-        )
-    return manifest, walk.rows, findings
+        words = f"{walk.rows} rows are here, the manifest says {manifest['rows']}"
+        findings.add([Finding("cut off", "", 0, words)])
+    return Verified(manifest, walk.rows, findings, list(walk.reach()), removals)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _by_chain(pack: Pack, name: str) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """What the file has of one chain in a row; of each it may have more later."""
+    return itertools.groupby(pack.entries(name), lambda entry: str(entry.get("chain", "")))
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def tell(verified: Verified, believed: Sequence[bytes]) -> None:
+    findings, manifest = verified.findings, verified.manifest
+    for finding in findings.kept:
+        print(finding)
+    if findings.count > len(findings.kept):
+        print(f"and {findings.count - len(findings.kept)} more")
+    print(f"{verified.rows} rows of {shown(manifest['about'])}: {counted(findings.count, 'finding')}")
+    for line in verified.reach:
+        print(shown(line))
+    for why, gone in verified.removals.items():
+        rows = f"{counted(gone.rows, 'row')} {'was' if gone.rows == 1 else 'were'} {why.how}"
+        said = f"under {counted(gone.tombstones, 'tombstone')}: {shown(why.reason)} (by {shown(why.by)})"
+        print(f"{rows}, {said}, from {shown(gone.since)} to {shown(gone.until)}")
+    named = f"the {'key' if len(believed) == 1 else 'keys'} you named"
+    own = "the keys in the pack; compare them with those that came to you another way"
+    print(f"Signatures checked with {named if believed else own}.")
+    if not manifest["whole"]:
+        print("A selection: these rows are genuine, which does not say that they are all there were.")
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Verifies a record of calls exported from LLM Caller.")
     parser.add_argument(
         "pack", type=Path, help="the evidence pack: a ZIP file, or the folder it was unpacked into"
     )
     parser.add_argument(
-        "--public-key", type=Path, help="the key to believe, as base64; else the one in the pack"
+        "--public-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a key to believe, as base64, or several, one a line; may be given several times. Else those in the pack",
     )
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _options(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        believed = (
-            base64.b64decode(options.public_key.read_text().strip(), validate=True)
-            if options.public_key
-            else None
-        )
-        manifest, rows, findings = verify(Pack(options.pack), believed)
-    except (
-        Unreadable,
-        OSError,
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        print(f"This is no evidence pack that can be read: {error}", file=sys.stderr)
+        believed = [key for path in options.public_key for key in read_keys(path)]
+    except Unreadable as error:
+        print(shown(error), file=sys.stderr)
         return 2
-    for finding in findings[:MOST_FINDINGS]:
-        print(finding)
-    if len(findings) > MOST_FINDINGS:
-        print(f"and {len(findings) - MOST_FINDINGS} more")
-    key = (
-        "the key you named"
-        if believed
-        else "the key in the pack; compare it with one that came to you another way"
-    )
-    print(
-        f"{rows} rows of {manifest['about']}: {len(findings) or 'no'} finding{'' if len(findings) == 1 else 's'}"
-    )
-    print(f"Signatures checked with {key}.")
-    if not manifest["whole"]:
-        print("A selection: these rows are genuine, which does not say that they are all there were.")
-    return 1 if findings else 0
+    try:
+        verified = verify(Pack(options.pack), believed)
+    except Exception as error:
+        # Also what Python makes of a broken file, a checksum or too deep a nesting: it was not verified.
+        why = error if isinstance(error, Unreadable) else f"{type(error).__name__}: {error}"
+        print(f"This is no evidence pack that can be read: {shown(why)}", file=sys.stderr)
+        return 2
+    tell(verified, believed)
+    return 1 if verified.findings.count else 0
 
 
 # Ed25519 (RFC 8032, 5.1.7) with Python's integers: slow, and needs nothing installed.

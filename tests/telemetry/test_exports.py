@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from recorded import AT, audit, call, intent, outcome, spoil_decision, writer
+from recorded import AT, audit, call, intent, outcome, serve, spoil_decision, writer
 
 from telemetry.audit.exports import cell, comma_separated, json_lines
 from telemetry.audit.keys import key_id
@@ -238,6 +238,34 @@ def test_a_pack_signed_by_somebody_else_is_not_believed(recorded: Path, tmp_path
     )
     code, told = checked(pack(recorded, Selection()), "--public-key", str(other))
     assert (code, "not one of those believed" in told) == (1, True), told
+
+
+def test_after_a_change_of_keys_both_are_named(recorded: Path, tmp_path: Path) -> None:
+    """In as many arguments or lines as one likes. Either alone does not do: it signed a part."""
+    first = Path(public_key(recorded)).read_text()
+    audit(recorded).key.rename(tmp_path / "first.key")
+    journal, moving = Journal(recorded), writer(recorded)
+    serve(journal, ROWS + 1, ROWS + 2)
+    moving.run_once()
+    journal.close()
+    (second,) = (
+        path.read_text()
+        for path in (audit(recorded).folder / "believed").glob("*.pub")
+        if path.read_text() != first
+    )
+    for name, text in {"first": first, "second": second, "both": f"{first}\n{second}"}.items():
+        (tmp_path / f"{name}.pub").write_text(text)
+    path = pack(recorded, Selection())
+    for named, code in ((("first", "second"), 0), (("second", "first"), 0), (("both",), 0), (("first",), 1)):
+        arguments = [part for name in named for part in ("--public-key", str(tmp_path / f"{name}.pub"))]
+        assert checked(path, *arguments)[0] == code, named
+
+
+def test_a_file_that_holds_no_key_is_named(recorded: Path, tmp_path: Path) -> None:
+    for text in ("", "no key", "AAAA"):
+        (tmp_path / "no.pub").write_text(text)
+        code, told = checked(pack(recorded, Selection()), "--public-key", str(tmp_path / "no.pub"))
+        assert (code, "No public key can be read from" in told, "no.pub" in told) == (2, True, True), told
 
 
 def test_what_is_no_pack_is_said_to_be_none(tmp_path: Path) -> None:

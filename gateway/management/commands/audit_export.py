@@ -2,15 +2,19 @@
 
 import os
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from gateway.changelog import operating_system_user
 from gateway.exports import FORMATS, stream
 from gateway.moments import moment
 from telemetry.audit.selection import Selection
+from telemetry.audit.verifier import shown
 
 BY_ENDING = {f".{each.ending}": name for name, each in FORMATS.items()}
 
@@ -46,20 +50,58 @@ class Command(BaseCommand):
             tool_id=options["client"],
             call_id=str(options["call"] or ""),
         )
-        chunks = stream(selection, wanted)
+
+        def chunks() -> Iterator[bytes]:
+            return stream(selection, wanted, by=operating_system_user(), where="with the command")
+
         if str(path) == "-":
-            for chunk in chunks:
-                sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+            _told(lambda: _write(sys.stdout.buffer, chunks()), "standard output")
             return
-        try:
-            with open(
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
-            ) as file:
-                for chunk in chunks:
-                    file.write(chunk)
-        except FileExistsError:
-            raise CommandError(f"{path} exists; it is not replaced", returncode=2) from None
-        except OSError as error:
-            raise CommandError(f"{path} cannot be written: {error.strerror}", returncode=2) from None
+        if os.path.lexists(path):
+            raise CommandError(f"{path} exists; it is not replaced", returncode=2)
+        _told(lambda: _write_whole(path, chunks()), str(path))
         self.stdout.write(f"wrote {selection.about} to {path}")
+
+
+def _told(write: Callable[[], None], where: str) -> None:
+    """Raises `CommandError`, a sentence, for whatever goes wrong."""
+    try:
+        write()
+    except FileExistsError:
+        raise CommandError(f"{where} exists; it is not replaced", returncode=2) from None
+    except OSError as error:
+        raise CommandError(f"{where} cannot be written: {error.strerror}", returncode=2) from None
+    except Exception as error:
+        # A database that is away, or a cell that no row of ours could have.
+        words = shown(f"the record cannot be exported: {type(error).__name__}: {error}")
+        raise CommandError(words, returncode=2) from None
+
+
+def _write(file: BinaryIO, chunks: Iterator[bytes]) -> None:
+    for chunk in chunks:
+        file.write(chunk)
+    file.flush()
+
+
+def _write_whole(path: Path, chunks: Iterator[bytes]) -> None:
+    """It gets its name when all of it is there; nothing is left of one that was broken off."""
+    opened, name = tempfile.mkstemp(dir=path.parent, prefix=".audit-export-", suffix=".part")
+    try:
+        with open(opened, "wb") as file:
+            _write(file, chunks)
+            os.fsync(file.fileno())
+        _name(Path(name), path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _name(written: Path, path: Path) -> None:
+    """Raises `FileExistsError`, also where the file has come meanwhile."""
+    try:
+        os.link(written, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links, as on a memory stick
+        if os.path.lexists(path):
+            raise FileExistsError from None
+        written.rename(path)
