@@ -195,7 +195,7 @@ class RetentionRule(models.Model):
         ]
 
     def __str__(self) -> str:
-        kept = "for good" if self.days is None else f"{self.days} days"
+        kept = "for good" if self.days is None else f"{self.days} day{'' if self.days == 1 else 's'}"
         return f"{self.tool_id or 'every client'}, {self.outcome or 'every outcome'}: {kept}"
 
 

@@ -147,7 +147,9 @@ def test_a_restored_database_is_declared_with_a_reason(state: Path) -> None:
     with pytest.raises(CommandError, match="Say why"):
         run("audit_restored", "--reason", " ")
     assert "rows 1 to 5 are signed to be lost" in run("audit_restored", "--reason", "the disk broke")
-    assert "nothing found" in run("audit_verify")
+    told = run("audit_verify")
+    assert "nothing found" in told
+    assert "5 rows were lost with a restored database, under 1 tombstone: restored: the disk broke" in told
     assert "Nothing is lost" in run("audit_restored", "--reason", "the disk broke")
 
 
@@ -312,3 +314,13 @@ def test_a_hold_is_released_and_never_rewritten() -> None:
     hold.refresh_from_db()
     assert (hold.reason, hold.tool_id) == ("case 7", "bob")
     assert hold.released_at is not None
+
+
+def test_what_was_removed_for_its_age_is_told_by_every_verification(state: Path) -> None:
+    RetentionRule.objects.create(days=1)
+    run("audit_prune")
+    told = run("audit_verify")
+    assert (
+        "5 rows were removed for their age, under 1 tombstone: every client, every outcome: 1 day (by "
+        in told
+    )

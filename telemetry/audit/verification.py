@@ -7,7 +7,7 @@ rows are missing.
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from telemetry.audit.canonical import stamp
 from telemetry.audit.copied import Copied
 from telemetry.audit.copies import Copies
 from telemetry.audit.period import end_of, start_of
-from telemetry.audit.verifier import BLOCK, MOST_FINDINGS, ZEROS, Finding, Ledger, Signatures, Walk
+from telemetry.audit.verifier import BLOCK, MOST_FINDINGS, ZEROS, Finding, Ledger, Removals, Signatures, Walk
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog, Signed
 
 KEPT = 100
@@ -35,12 +35,12 @@ Chained = type[RequestLog] | type[AuditCheckpoint]
 @dataclass
 class Verified:
     """`findings`: of all `found` at most `most` of each kind in each chain, so that many of one do not hide another.
-    `copies`: how many checkpoints outside the database they were held against."""
+    `removals`: what genuine tombstones tell of. `copies`: how many checkpoints outside the database they were held against."""
 
     rows: int = 0
     found: int = 0
     findings: list[Finding] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
+    removals: Removals = field(default_factory=dict)
     copies: int = 0
     most: int | None = MOST_FINDINGS
     _kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -140,7 +140,7 @@ class _Chain:
         last = next(_readable(kept[:1]), None)
         self._last = max(newest or 0, last.entry()["sequence"] if last else 0)
         checkpoints = _checkpoints(chain, last.number if last else 0)
-        self._ledger = _Ledger(chain, signatures, checkpoints, copied, verified.add)
+        self._ledger = _Ledger(chain, signatures, checkpoints, copied, verified)
 
     def walk(self, since: datetime | None, until: datetime | None) -> None:
         start, end = start_of(self._name, since), end_of(self._name, until, self._last)
@@ -159,7 +159,7 @@ class _Chain:
 
 class _Ledger(Ledger):
     """Reads checkpoints as rows come to them, so `mark` is asked by ascending numbers; and tombstones anew where rows
-    are missing. `told`: takes findings."""
+    are missing. `verified`: takes findings, and what is gone."""
 
     def __init__(
         self,
@@ -167,14 +167,14 @@ class _Ledger(Ledger):
         signatures: Signatures,
         checkpoints: Iterator[AuditCheckpoint],
         copied: Copied | None,
-        told: Callable[[Iterable[Finding]], None],
+        verified: Verified,
     ) -> None:
-        super().__init__(chain, signatures)
-        self._checkpoints, self._copied, self._told = checkpoints, copied, told
+        super().__init__(chain, signatures, verified.removals)
+        self._checkpoints, self._copied, self._told = checkpoints, copied, verified.add
         self._reached = 0
         self._is_over = False
         self._newest_stone = 0
-        told(self.look_again())
+        self._told(self.look_again())
         self._before = [(gone.first, gone.last) for gone in self.gone]
         self._passed = 0
 

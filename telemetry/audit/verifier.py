@@ -152,14 +152,42 @@ def _has(part: Any, **kinds: type) -> bool:
     )
 
 
+class Why(NamedTuple):
+    """Why rows are not there, as a tombstone says, and who signed that. `how`: whether they were removed or lost."""
+
+    how: str
+    reason: str
+    by: str
+
+
+class Removed(NamedTuple):
+    """Rows that went for one reason: how many, under how many tombstones, signed from when to when."""
+
+    rows: int
+    tombstones: int
+    since: str
+    until: str
+
+    def plus(self, more: Removed) -> Removed:
+        rows, tombstones = self.rows + more.rows, self.tombstones + more.tombstones
+        return Removed(rows, tombstones, min(self.since, more.since), max(self.until, more.until))
+
+
+Removals = dict[Why, Removed]
+
+
 class Ledger:
     """Everything signed about one chain: which hash a sequence number has, and which rows may be missing. `begins`: the
     number of the first checkpoint that has to be there, and what it says of the one before. `lost`: numbers, from and to,
-    of those that a restored database lacks, as its operator has signed."""
+    of those that a restored database lacks, as its operator has signed. `removals`: where the rows are summed up that
+    genuine tombstones tell of.
+    """
 
-    def __init__(self, chain: str, signatures: Signatures) -> None:
+    def __init__(self, chain: str, signatures: Signatures, removals: Removals | None = None) -> None:
         self.chain = chain
         self._signatures = signatures
+        self._removals: Removals = {} if removals is None else removals
+        self._counted: set[str] = set()
         self._marks: dict[int, str] = {}
         self.gone: list[Gone] = []
         self.begins = 1, ""
@@ -239,7 +267,19 @@ class Ledger:
                 self.begins = max(self.begins, (begins["number"], begins["previous"]))
             if lost := entry.get("lost"):
                 self.lost.append((lost["first"], lost["last"]))
+            self._sum_up(entry)
         self.gone.sort()
+
+    def _sum_up(self, entry: dict[str, Any]) -> None:
+        """One that is there twice counts once."""
+        link = link_of(entry)
+        if link in self._counted:
+            return
+        self._counted.add(link)
+        how = "lost with a restored database" if entry.get("lost") else "removed for their age"
+        why, at = Why(how, str(entry.get("reason")), str(entry.get("by"))), str(entry.get("signedAt"))
+        removed = Removed(sum(last - first + 1 for first, last, *_ in entry["runs"]), 1, at, at)
+        self._removals[why] = self._removals[why].plus(removed) if why in self._removals else removed
 
     def over(self, sequence: int) -> Gone | None:
         """The rows that went, among them this one."""
@@ -492,62 +532,13 @@ class Pack:
         return digest.hexdigest()
 
 
-class Why(NamedTuple):
-    """Why rows are not there, as a tombstone says, and who signed that. `how`: whether they were removed or lost."""
-
-    how: str
-    reason: str
-    by: str
-
-
-class Removed(NamedTuple):
-    """Rows that went for one reason: how many, under how many tombstones, signed from when to when."""
-
-    rows: int
-    tombstones: int
-    since: str
-    until: str
-
-    def plus(self, more: Removed) -> Removed:
-        rows, tombstones = self.rows + more.rows, self.tombstones + more.tombstones
-        return Removed(rows, tombstones, min(self.since, more.since), max(self.until, more.until))
-
-
-Removals = dict[Why, Removed]
-
-
-class PackLedger(Ledger):
-    """Also sums up in `removals` the rows that genuine tombstones tell of."""
-
-    def __init__(self, chain: str, signatures: Signatures, removals: Removals) -> None:
-        super().__init__(chain, signatures)
-        self._removals = removals
-        self._counted: set[str] = set()
-
-    def tombstones(self, entries: Iterable[dict[str, Any]]) -> Iterator[Finding]:
-        return super().tombstones(self._summed_up(entries))
-
-    def _summed_up(self, entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        for entry in entries:
-            before = len(self.gone)
-            yield entry
-            # What has come since is this entry's, so it is genuine. One that is there twice counts once.
-            gone, link = self.gone[before:], link_of(entry)
-            if gone and link not in self._counted:
-                self._counted.add(link)
-                how = "lost with a restored database" if entry.get("lost") else "removed for their age"
-                why, at = Why(how, str(entry.get("reason")), str(entry.get("by"))), str(entry.get("signedAt"))
-                removed = Removed(sum(run.last - run.first + 1 for run in gone), 1, at, at)
-                self._removals[why] = self._removals[why].plus(removed) if why in self._removals else removed
-
-
-class Ledgers(dict[str, PackLedger]):
+class Ledgers(dict[str, Ledger]):
     def __init__(self, signatures: Signatures, removals: Removals) -> None:
         super().__init__()
         self._signatures, self._removals = signatures, removals
 
-    def __missing__(self, chain: str) -> PackLedger:
-        self[chain] = PackLedger(chain, self._signatures, self._removals)
+    def __missing__(self, chain: str) -> Ledger:
+        self[chain] = Ledger(chain, self._signatures, self._removals)
         return self[chain]
 
 
@@ -721,6 +712,13 @@ def counted(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
+def told_of(removals: Removals) -> Iterator[str]:
+    for why, gone in removals.items():
+        rows = f"{counted(gone.rows, 'row')} {'was' if gone.rows == 1 else 'were'} {why.how}"
+        said = f"under {counted(gone.tombstones, 'tombstone')}: {shown(why.reason)} (by {shown(why.by)})"
+        yield f"{rows}, {said}, from {shown(gone.since)} to {shown(gone.until)}"
+
+
 def tell(verified: Verified, believed: Sequence[bytes]) -> None:
     findings, manifest = verified.findings, verified.manifest
     for finding in findings.kept:
@@ -730,10 +728,8 @@ def tell(verified: Verified, believed: Sequence[bytes]) -> None:
     print(f"{verified.rows} rows of {shown(manifest['about'])}: {counted(findings.count, 'finding')}")
     for line in verified.reach:
         print(shown(line))
-    for why, gone in verified.removals.items():
-        rows = f"{counted(gone.rows, 'row')} {'was' if gone.rows == 1 else 'were'} {why.how}"
-        said = f"under {counted(gone.tombstones, 'tombstone')}: {shown(why.reason)} (by {shown(why.by)})"
-        print(f"{rows}, {said}, from {shown(gone.since)} to {shown(gone.until)}")
+    for line in told_of(verified.removals):
+        print(line)
     named = f"the {'key' if len(believed) == 1 else 'keys'} you named"
     own = "the keys in the pack; compare them with those that came to you another way"
     print(f"Signatures checked with {named if believed else own}.")

@@ -17,7 +17,7 @@ from telemetry.audit import verdict
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
 from telemetry.audit.verification import keep, verify
-from telemetry.audit.verifier import MOST_FINDINGS, Finding
+from telemetry.audit.verifier import MOST_FINDINGS, Finding, told_of
 
 NICENESS = 10
 NAMELESS = "the file that names the chain of this writer is missing, so that nothing says how far its copies have to reach"
@@ -100,6 +100,8 @@ class Command(BaseCommand):
         seconds = max((datetime.now(UTC) - began).total_seconds(), 0.001)
         told = f"{verified.rows} rows verified in {seconds:.1f} s ({verified.rows / seconds:,.0f} a second): "
         self.stdout.write(told + (f"{verified.found} found" if verified.found else "nothing found"))
+        for line in told_of(verified.removals):
+            self.stdout.write(line)
         self.stdout.write(f"Compared with {verified.copies} copies of checkpoints in {copies.path}")
         if not keys:
             self.stdout.write("No public key is known here yet: nothing was ever signed.")
