@@ -9,9 +9,9 @@ from telemetry.captured import SealedContent
 from telemetry.failures import FailureCounts
 from telemetry.journal import Entry, parse
 from telemetry.progress import ProgressFile
+from telemetry.segment import BATCH_BYTES
 from telemetry.set_aside import NAME
 from telemetry.types import Intent
-from telemetry.writer import BATCH_BYTES
 
 LOOKED_AT = BATCH_BYTES
 """Bytes behind the writer's place in which a whole line is looked for: most are a few hundred long, sealed content is
@@ -43,8 +43,10 @@ class BacklogReader:
         waiting, oldest = 0, now
         for path in self._folder.glob("*.spool"):
             with suppress(OSError):  # stored and removed meanwhile
-                offset = offsets.get(path.name, 0)
-                behind = path.stat().st_size - offset
+                size, offset = path.stat().st_size, offsets.get(path.name, 0)
+                if size < offset:
+                    offset = 0  # it was cut: the writer reads it from its start again
+                behind = size - offset
                 if behind > 0:
                     waiting += behind
                     oldest = min(oldest, _written(path, offset) or now)

@@ -146,14 +146,18 @@ class Journal:
             self._durability.appended(self._fd)
 
     def _ensure_open(self) -> None:
-        """Starts the next segment when this one is full, or is no longer where the writer looks for it."""
+        """Starts the next segment when this one is full, or is no longer what the writer has read of it."""
         now = time.monotonic()
         if now - self._checked > _CHECK_EVERY_S:
             self._checked = now
-            if self._fd >= 0 and not _lies_at(self._fd, self._path(self._number)):
+            if self._fd >= 0 and not self._is_whole():
                 self._let_go()
         if self._fd < 0 or self._spent or self._size >= self._segment_bytes:
             self._open()
+
+    def _is_whole(self) -> bool:
+        """Whether all that was written still lies where the writer looks for it."""
+        return _lies_at(self._fd, self._path(self._number)) and os.fstat(self._fd).st_size >= self._size
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._owner}-{number:06d}.spool"

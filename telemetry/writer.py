@@ -19,13 +19,14 @@ from telemetry import beside, rollups, uses
 from telemetry.audit.canonical import settled
 from telemetry.audit.chain import Chain
 from telemetry.audit.pruning import NotAsSigned, prune
-from telemetry.journal import Entry, is_alive, parse
+from telemetry.journal import Entry, is_alive
+from telemetry.journal_faults import JournalFaults
 from telemetry.models import RequestLog
 from telemetry.progress import ProgressFile
+from telemetry.segment import Segment
 from telemetry.set_aside import SetAside
-from telemetry.types import CallRecord, Intent, unknown_outcome
+from telemetry.types import CallRecord, unknown_outcome
 
-BATCH_BYTES = 1024 * 1024
 POLL_S = 0.2
 GATHER_S = 0.8
 """After a batch the next one gathers: each is signed, and its signature kept. Rows are to be seen within 2 s."""
@@ -41,47 +42,6 @@ OnRows = Callable[[Mapping[str, datetime]], None]
 Hourly = Callable[[datetime], None]
 
 
-class Segment:
-    """How far one file has been read, and which intents in it wait for an outcome."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.owner = path.name.rsplit("-", 1)[0]
-        self.offset = 0
-        self.open: dict[str, Intent] = {}
-
-    def resume(self, offset: int, siblings: Sequence["Segment"]) -> None:
-        """`offset`: up to where an earlier writer has stored it; of that only open intents are of interest. `siblings`:
-        those of the same process up to this one."""
-        while self.offset < offset:
-            entries, reached = self.read(offset - self.offset)
-            if reached == self.offset:
-                break
-            self.offset = reached
-            self.note(entries, siblings)
-
-    def note(self, entries: Iterable[Entry], siblings: Iterable["Segment"]) -> None:
-        """Intents are open until their outcome comes, which may be in a later segment of the same process."""
-        for entry in entries:
-            if isinstance(entry, Intent):
-                self.open[entry.call_id] = entry
-        for entry in entries:
-            if isinstance(entry, CallRecord):
-                for sibling in siblings:
-                    sibling.open.pop(entry.call_id, None)
-
-    def read(self, most: int = BATCH_BYTES) -> tuple[list[Entry], int]:
-        """The next whole lines and the offset behind them; the offset is moved once they are stored."""
-        wanted = min(most, BATCH_BYTES)
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read(wanted)
-        end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) == wanted:
-            end = len(data)
-        return list(parse(data[:end])), self.offset + end
-
-
 class Writer:
     """`on_rows` is told, inside the same transaction, of each batch: token id → last use. `hourly` removes what is
     past its time."""
@@ -93,6 +53,7 @@ class Writer:
         self._segments: dict[str, Segment] = {}
         self._progress = ProgressFile(folder)
         self._aside = SetAside(folder)
+        self._faults = JournalFaults(folder)
         self._told_at = 0.0
         self._begun = False
         self._pruned: datetime | None = None
@@ -134,6 +95,7 @@ class Writer:
             self._tidy(owner, segments, alive=alive)
         self._tell(at_once=stored > 0)
         self._chain.tell()
+        self._faults.tell()
         return stored
 
     def _by_owner(self) -> dict[str, list[Segment]]:
@@ -147,12 +109,9 @@ class Writer:
         known = self._segments
         self._segments = {}
         for name in names:
-            segment = known.get(name) or Segment(self._folder / name)
+            segment = known.get(name) or Segment(self._folder / name, reached.get(name, 0))
             self._segments[name] = segment
-            siblings = found.setdefault(segment.owner, [])
-            siblings.append(segment)
-            if name not in known:
-                segment.resume(reached.get(name, 0), siblings)
+            found.setdefault(segment.owner, []).append(segment)
         return found
 
     def _tell(self, *, at_once: bool = False) -> None:
@@ -160,18 +119,21 @@ class Writer:
         now = time.time()
         if at_once or now - self._told_at >= REPORT_EVERY_S:
             self._told_at = now
-            self._progress.keep(now, {name: segment.offset for name, segment in self._segments.items()})
+            self._progress.keep(now, {name: segment.reached for name, segment in self._segments.items()})
 
     def _drain(self, segment: Segment, siblings: Sequence[Segment]) -> int:
+        segment.resume(siblings)
         stored = 0
         while True:
-            entries, offset = segment.read()
-            if offset == segment.offset:
+            piece = segment.read()
+            if segment.cut:
+                self._faults.cut(segment.path.name)
+            if piece.offset == segment.offset:
                 return stored
-            stored += self._keep(entries)
-            segment.offset = offset
+            stored += self._keep(piece.entries)
+            segment.reach(piece)
             self._tell()
-            segment.note(entries, siblings)
+            segment.note(piece.entries, siblings)
 
     def _keep(self, entries: Sequence[Entry]) -> int:
         beside.store(entries, self._aside.keep)

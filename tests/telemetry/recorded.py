@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection
 
 from telemetry.audit.places import AuditFolder
+from telemetry.audit.standing import NAME as STANDING
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
 from telemetry.progress import PROGRESS_FILE
@@ -58,8 +59,8 @@ def segments(folder: Path) -> list[Path]:
 
 
 def left(folder: Path) -> list[str]:
-    """What lies there besides the word of how far the writer is."""
-    return [path.name for path in folder.iterdir() if path.name != PROGRESS_FILE]
+    """What lies there besides what the writer tells of itself."""
+    return [path.name for path in folder.iterdir() if path.name not in (PROGRESS_FILE, STANDING)]
 
 
 def outcomes() -> dict[str, str]:
