@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 from telemetry.captured import SealedContent
@@ -43,7 +44,7 @@ class BacklogReader:
         waiting, oldest = 0, now
         for path in self._folder.glob("*.spool"):
             with suppress(OSError):  # stored and removed meanwhile
-                size, offset = path.stat().st_size, offsets.get(path.name, 0)
+                size, offset = _size(path), offsets.get(path.name, 0)
                 if size < offset:
                     offset = 0  # it was cut: the writer reads it from its start again
                 behind = size - offset
@@ -67,6 +68,12 @@ class BacklogReader:
         except OSError:
             self._aside = 0, 0
         return self._aside[1]
+
+
+def _size(path: Path) -> int:
+    """Of what is no file, 0."""
+    status = path.stat()
+    return status.st_size if S_ISREG(status.st_mode) else 0
 
 
 def _written(path: Path, offset: int) -> float | None:

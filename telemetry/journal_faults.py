@@ -1,6 +1,7 @@
 """What the writer finds wrong with the journal's files, told to the server's health."""
 
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 from telemetry.audit.standing import Standing
@@ -9,20 +10,36 @@ NAMED = 3
 
 
 class JournalFaults:
-    """`folder`: the journal's. What was lost is told until the writer ends."""
+    """`folder`: the journal's. What was lost is told until the writer ends, what is refused while it is."""
 
     def __init__(self, folder: Path) -> None:
         self._standing = Standing(folder)
-        self._cut: dict[str, None] = {}
+        self._lost: dict[str, None] = {}
+        self._refused: dict[str, None] = {}
 
-    def cut(self, name: str) -> None:
-        self._cut[name] = None
+    def lost(self, name: str) -> None:
+        """Others removed this file, or what was read of it."""
+        self._lost[ascii(name)] = None
+
+    def refused(self, name: str, error: OSError) -> None:
+        self._refused[f"{name!a} ({error.strerror or error})"] = None
 
     def tell(self) -> None:
-        lost = "cut short or overwritten: what they held and was not stored yet is lost"
-        self._standing.tell([f"Files of the journal were {lost}: {_named(self._cut)}" if self._cut else ""])
+        """After each round."""
+        self._standing.tell(
+            (
+                _words("cannot be read or removed, and wait", self._refused),
+                _words(
+                    "were removed, cut short or overwritten by others, what was not stored of them is lost",
+                    self._lost,
+                ),
+            )
+        )
+        self._refused.clear()
 
 
-def _named(names: Collection[str]) -> str:
-    shown = ", ".join(ascii(name) for name in list(names)[:NAMED])
-    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"
+def _words(what: str, files: Collection[str]) -> str:
+    if not files:
+        return ""
+    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    return f"Files of the journal {what}: {', '.join(islice(files, NAMED))}{more}"

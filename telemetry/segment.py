@@ -22,14 +22,15 @@ class Piece(NamedTuple):
 
 
 class Segment:
-    """`stored`: up to where an earlier writer has stored it. `cut`: it lost what had been read of it."""
+    """`stored`: up to where an earlier writer has stored it. `cut`: it lost what had been read of it. `unread`: it could
+    not be read the last time, so that nobody knows what is in it."""
 
     def __init__(self, path: Path, stored: int = 0) -> None:
         self.path = path
         self.owner = path.name.rsplit("-", 1)[0]
         self.offset = 0
         self.open: dict[str, Intent] = {}
-        self.cut = False
+        self.cut = self.unread = False
         self._stored = stored
         self._ending = b""
 
@@ -61,7 +62,7 @@ class Segment:
     def read(self, most: int = BATCH_BYTES) -> Piece:
         """What comes next; `reach` it once it is stored. Raises `OSError`."""
         wanted = min(most, BATCH_BYTES)
-        with self.path.open("rb") as file:
+        with open(self.path, "rb", opener=_at_once) as file:
             if not self._goes_on(file):
                 self._begin_again()
                 file.seek(0)
@@ -89,3 +90,8 @@ class Segment:
         self.cut = True
         self.offset = self._stored = 0
         self._ending = b""
+
+
+def _at_once(path: str, flags: int) -> int:
+    """What is no file must not keep its reader waiting, as a pipe does."""
+    return os.open(path, flags | os.O_NONBLOCK)

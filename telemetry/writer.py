@@ -23,7 +23,7 @@ from telemetry.journal import Entry, is_alive
 from telemetry.journal_faults import JournalFaults
 from telemetry.models import RequestLog
 from telemetry.progress import ProgressFile
-from telemetry.segment import Segment
+from telemetry.segment import Piece, Segment
 from telemetry.set_aside import SetAside
 from telemetry.types import CallRecord, unknown_outcome
 
@@ -89,7 +89,7 @@ class Writer:
         stored = 0
         for owner, segments in self._by_owner().items():
             # Asked before reading: a process that dies in between is only found dead the next time.
-            alive = is_alive(self._folder / f"{owner}.lock")
+            alive = self._is_alive(owner)
             for segment in segments:
                 stored += self._drain(segment, segments)
             self._tidy(owner, segments, alive=alive)
@@ -107,6 +107,9 @@ class Writer:
             progress = self._progress.read()
             reached = progress.offsets if progress else {}
         known = self._segments
+        for name in sorted(set(known) - set(names)):
+            if not known[name].unread:  # of that one somebody was told, and saw to it
+                self._faults.lost(name)
         self._segments = {}
         for name in names:
             segment = known.get(name) or Segment(self._folder / name, reached.get(name, 0))
@@ -119,42 +122,69 @@ class Writer:
         now = time.time()
         if at_once or now - self._told_at >= REPORT_EVERY_S:
             self._told_at = now
-            self._progress.keep(now, {name: segment.reached for name, segment in self._segments.items()})
+            # The journal's own names are ASCII; others need not even be text.
+            reached = {name: segment.reached for name, segment in self._segments.items() if name.isascii()}
+            self._progress.keep(now, reached)
 
     def _drain(self, segment: Segment, siblings: Sequence[Segment]) -> int:
-        segment.resume(siblings)
         stored = 0
-        while True:
-            piece = segment.read()
-            if segment.cut:
-                self._faults.cut(segment.path.name)
-            if piece.offset == segment.offset:
-                return stored
+        while (piece := self._next(segment, siblings)) is not None:
             stored += self._keep(piece.entries)
             segment.reach(piece)
             self._tell()
             segment.note(piece.entries, siblings)
+        return stored
+
+    def _next(self, segment: Segment, siblings: Sequence[Segment]) -> Piece | None:
+        """None: it has no more, or cannot be read, which holds up no other."""
+        try:
+            segment.resume(siblings)
+            piece = segment.read()
+        except OSError as error:
+            segment.unread = True
+            self._faults.refused(segment.path.name, error)
+            return None
+        segment.unread = False
+        if segment.cut:
+            self._faults.lost(segment.path.name)
+        return piece if piece.offset > segment.offset else None
 
     def _keep(self, entries: Sequence[Entry]) -> int:
         beside.store(entries, self._aside.keep)
         return self._store([entry for entry in entries if isinstance(entry, CallRecord)])
 
+    def _is_alive(self, owner: str) -> bool:
+        lock = self._folder / f"{owner}.lock"
+        try:
+            return is_alive(lock)
+        except OSError as error:
+            self._faults.refused(lock.name, error)
+            return True  # nothing is lost by waiting
+
     def _tidy(self, owner: str, segments: Sequence[Segment], *, alive: bool) -> None:
-        if not alive:
-            lost = [unknown_outcome(intent) for segment in segments for intent in segment.open.values()]
-            self._store(lost)
-            for segment in segments:
-                self._remove(segment)
-            for ending in ("ballast", "lock"):
-                (self._folder / f"{owner}.{ending}").unlink(missing_ok=True)
+        """While a file cannot be read, outcomes may lie in it of calls that are open in others."""
+        if alive or any(segment.unread for segment in segments):
+            for segment in segments[:-1] if alive else segments:
+                if not segment.open and not segment.unread:
+                    self._remove(segment)
             return
-        for segment in segments[:-1]:
-            if not segment.open:
-                self._remove(segment)
+        self._store([unknown_outcome(intent) for segment in segments for intent in segment.open.values()])
+        for segment in segments:
+            self._remove(segment)
+        for ending in ("ballast", "lock"):
+            self._unlink(self._folder / f"{owner}.{ending}")
 
     def _remove(self, segment: Segment) -> None:
-        segment.path.unlink(missing_ok=True)
-        self._segments.pop(segment.path.name, None)
+        if self._unlink(segment.path):
+            self._segments.pop(segment.path.name, None)
+
+    def _unlink(self, path: Path) -> bool:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._faults.refused(path.name, error)
+            return False
+        return True
 
     def _store(self, records: Sequence[CallRecord]) -> int:
         """One record that no column takes must not hold up the others: it is set aside."""

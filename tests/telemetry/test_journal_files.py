@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,4 +141,98 @@ def test_health_tells_of_it(tmp_path: Path) -> None:
     moving.run_once()
     beside = WriterProcess(tmp_path, tmp_path / "audit")
     assert segments(tmp_path)[0].name in "; ".join(beside._told())
+    journal.close()
+
+
+def folder_in_its_place(path: Path) -> None:
+    path.mkdir()
+
+
+def link_to_nowhere(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+NO_FILES = (folder_in_its_place, link_to_nowhere, link_to_itself, pipe)
+
+
+@pytest.mark.parametrize("put", NO_FILES, ids=lambda put: put.__name__)
+@pytest.mark.parametrize("name", ["0-1-000001.spool", "zzz.spool"])
+def test_what_cannot_be_read_holds_up_no_other_file_and_is_named(
+    tmp_path: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    journal, moving = Journal(tmp_path), writer(tmp_path)
+    put(tmp_path / name)
+    serve(journal, 1)
+    before = len(os.listdir("/proc/self/fd"))
+    assert moving.run_once() == 1
+    serve(journal, 2)
+    assert moving.run_once() == 1
+    assert name in told(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert BacklogReader(tmp_path).read().bytes == 0
+    journal.close()
+    moving.run_once()
+    assert left(tmp_path) == [name], "nor is it removed"
+    (tmp_path / name).rmdir() if put is folder_in_its_place else (tmp_path / name).unlink()
+    moving.run_once()
+    moving.run_once()
+    assert told(tmp_path) == ""
+
+
+def test_calls_of_a_dead_process_wait_while_one_of_its_files_cannot_be_read(tmp_path: Path) -> None:
+    """Their outcomes may lie in that one: `UNKNOWN` could never be taken back."""
+    journal, moving = Journal(tmp_path, segment_bytes=1), writer(tmp_path)
+    journal.intent(intent(call(1)))
+    serve(journal, 2)
+    journal.outcome(outcome(call(1)))
+    journal.close()
+    last = segments(tmp_path)[-1]
+    hidden = last.rename(last.with_suffix(".hidden"))
+    last.symlink_to("nowhere")
+    moving.run_once()
+    moving.run_once()
+    assert outcomes() == served(2)
+    last.unlink()
+    hidden.rename(last)
+    moving.run_once()
+    assert outcomes() == served(1, 2)
+    assert left(tmp_path) == []
+
+
+def test_a_file_whose_name_is_no_text_holds_up_no_other(tmp_path: Path) -> None:
+    journal, moving = Journal(tmp_path), writer(tmp_path)
+    (tmp_path / os.fsdecode(b"\xff-1.spool")).mkdir()
+    serve(journal, 1)
+    assert moving.run_once() == 1
+    assert told(tmp_path).isascii()
+    assert "\\udcff-1.spool" in told(tmp_path)
+    journal.close()
+
+
+def test_a_lock_that_cannot_be_read_holds_up_no_other_process(tmp_path: Path) -> None:
+    journal, moving = Journal(tmp_path), writer(tmp_path)
+    (tmp_path / "0-1-000001.spool").touch()
+    (tmp_path / "0-1.lock").mkdir()
+    serve(journal, 1)
+    assert moving.run_once() == 1
+    assert "0-1.lock" in told(tmp_path)
+    journal.close()
+
+
+def test_a_file_that_others_removed_is_told(tmp_path: Path) -> None:
+    journal, moving = Journal(tmp_path, segment_bytes=1), writer(tmp_path)
+    journal.intent(intent(call(1)))
+    journal.intent(intent(call(2)))
+    moving.run_once()
+    segments(tmp_path)[0].unlink()
+    moving.run_once()
+    assert "removed" in told(tmp_path)
     journal.close()
