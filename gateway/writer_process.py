@@ -76,7 +76,7 @@ class WriterProcess:
         yield from faults(self._journal)
         if self._behind.set_aside:
             yield (
-                f"Some records could not be stored; they lie in {SET_ASIDE} beside the journal, and the next start tries again"
+                f"Some records could not be stored or read; they lie in {SET_ASIDE} beside the journal, and the next start tries again"
             )
         yield from faults(self._audit)
         if (verified := verdict.told(self._audit)) is not None and verified.found:

@@ -21,7 +21,7 @@ the longest."""
 
 class Backlog(NamedTuple):
     """`oldest_s`: age of the oldest line that is not in the database. `lag_s`: since the writer last got on; None when
-    it never has. `set_aside`: records that no column took."""
+    it never has. `set_aside`: records that no column took, and damaged lines."""
 
     bytes: int
     oldest_s: float

@@ -5,7 +5,8 @@ the kernel gives the lock back when the process dies, however it dies. A line is
 
     CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication | C sealed content) SPACE JSON LF
 
-A line that was not written whole fails its checksum and is passed over, never guessed at. What `intent` and
+A line that was not written whole fails its checksum and is passed over, never guessed at; one that was damaged later
+is set aside. What `intent` and
 `outcome` have returned from is in the kernel's hands and survives the death of the process; `durability.py` says
 when it survives a power cut too.
 """
@@ -37,6 +38,9 @@ _DECODERS: dict[bytes, Callable[[bytes], Entry]] = {
     b"F": msgspec.json.Decoder(FailureCounts).decode,
     b"C": msgspec.json.Decoder(SealedContent).decode,
 }
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What bytes raise that are none of ours."""
 
 
 class JournalError(Exception):
@@ -243,16 +247,20 @@ def is_alive(lock: Path) -> bool:
     return False
 
 
-def parse(data: bytes) -> Iterator[Entry]:
-    """The whole, undamaged entries of a piece of a segment, in order."""
+def parse(data: bytes, damaged: Callable[[bytes], None] | None = None) -> Iterator[Entry]:
+    """The whole, undamaged entries of a piece of a segment, in order.
+
+    `damaged` is told each other line that was written to its end, as it is. What a crash or a full disk cut off is none.
+    """
     for line in data.split(b"\n"):
         checksum, _, text = line.partition(b" ")
-        if len(checksum) != 8 or checksum != b"%08x" % zlib.crc32(text):
-            continue
-        decode = _DECODERS.get(text[:1])
-        if decode is None:
-            continue
-        try:
-            yield decode(text[2:])
-        except msgspec.DecodeError:
-            continue
+        if len(checksum) == 8 and checksum == b"%08x" % zlib.crc32(text):
+            decode = _DECODERS.get(text[:1])
+            if decode is not None:
+                try:
+                    yield decode(text[2:])
+                    continue
+                except UNREADABLE:
+                    pass
+        if damaged is not None and line.endswith(b"}"):
+            damaged(line)

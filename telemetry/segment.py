@@ -14,9 +14,10 @@ REMEMBERED_BYTES = 4096
 
 
 class Piece(NamedTuple):
-    """Whole lines, the offset behind them, and the last bytes before it."""
+    """Whole lines, those that were damaged, the offset behind them, and the last bytes before it."""
 
     entries: list[Entry]
+    damaged: list[bytes]
     offset: int
     ending: bytes
 
@@ -70,7 +71,9 @@ class Segment:
         end = data.rfind(b"\n") + 1
         if end == 0 and len(data) == wanted:
             end = len(data)
-        return Piece(list(parse(data[:end])), self.offset + end, data[:end][-REMEMBERED_BYTES:])
+        lines, damaged = data[:end], list[bytes]()
+        entries = list(parse(lines, damaged.append))
+        return Piece(entries, damaged, self.offset + end, lines[-REMEMBERED_BYTES:])
 
     def reach(self, piece: Piece) -> None:
         self.offset, self._ending = piece.offset, piece.ending or self._ending

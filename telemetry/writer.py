@@ -130,6 +130,8 @@ class Writer:
         stored = 0
         while (piece := self._next(segment, siblings)) is not None:
             stored += self._keep(piece.entries)
+            for line in piece.damaged:
+                self._aside.keep_line(line)
             segment.reach(piece)
             self._tell()
             segment.note(piece.entries, siblings)

@@ -1,7 +1,8 @@
 """What Bob's calls leave in the journal, and its way into the database."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ def serve(journal: Journal, *numbers: int) -> None:
     for n in numbers:
         journal.intent(intent(call(n)))
         journal.outcome(outcome(call(n)))
+
+
+@contextmanager
+def no_table() -> Iterator[None]:
+    """The table is really away, so that every statement on it fails."""
+    table = RequestLog._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
 
 
 def spoil_decision(sequence: int) -> None:
