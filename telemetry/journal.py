@@ -27,6 +27,8 @@ from telemetry.failures import FailureCounts
 from telemetry.types import CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+SEGMENT_S = 3600.0
+"""What is removed from the database for its age is not to be readable in the journal much longer."""
 BALLAST_BYTES = 128 * 1024
 """Kept free for the outcomes of calls that are under way when the disk fills up."""
 _CHECK_EVERY_S = 1.0
@@ -51,17 +53,23 @@ class Journal:
     """Appends for one process. Not thread-safe: the event loop is its only user. `failing`: the last append did."""
 
     def __init__(
-        self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, durability: Durability | None = None
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_s: float = SEGMENT_S,
+        durability: Durability | None = None,
     ) -> None:
         """`durability`: absent, lines reach the disk when the system likes."""
         self._folder = folder
         self._durability = durability
         self.waits = durability is not None and durability.mode == "always"
-        self._segment_bytes = segment_bytes
+        self._segment_bytes, self._segment_s = segment_bytes, segment_s
         self._owner = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}"
         self._number = 0
         self._fd = -1
         self._size = 0
+        self._opened = 0.0
         self._torn = self._spent = False
         self.failing = False
         self._checked = 0.0
@@ -107,6 +115,12 @@ class Journal:
     def content(self, content: SealedContent) -> None:
         """Raises `JournalError` when it could not be written; then its call has failed."""
         self._append_with_room(b"C", _encode(content))
+
+    def tend(self) -> None:
+        """Every second or so, off the way of calls: leaves a segment that has become old, also when no call comes.
+        Raises `JournalError`; then the journal goes on as it was."""
+        if self._fd >= 0 and self._size and time.monotonic() - self._opened >= self._segment_s:
+            self._open()
 
     def close(self) -> None:
         if self._durability is not None:
@@ -188,6 +202,7 @@ class Journal:
         self._let_go()
         self._number += 1
         self._fd, self._size, self._torn, self._spent = fd, 0, False, False
+        self._opened = time.monotonic()
 
     @property
     def _ballast(self) -> Path:

@@ -295,3 +295,42 @@ def test_closing_a_journal_whose_folder_became_a_file_fails_nobody(tmp_path: Pat
     shutil.rmtree(folder)
     folder.write_text("a file where the folder was")
     journal.close()
+
+
+def test_a_segment_is_left_when_it_has_become_old_though_no_call_comes(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, segment_s=0)
+    journal.tend()
+    assert len(segments(tmp_path)) == 1, "an empty one hides nothing"
+    journal.intent(intent())
+    journal.tend()
+    journal.tend()
+    assert len(segments(tmp_path)) == 2
+    journal.outcome(outcome())
+    journal.close()
+    journal.tend()
+    assert [len(list(parse(path.read_bytes()))) for path in segments(tmp_path)] == [1, 1]
+
+
+def test_a_young_segment_is_kept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.intent(intent())
+    journal.tend()
+    assert len(segments(tmp_path)) == 1
+    journal.close()
+
+
+def test_an_old_segment_is_written_to_while_there_can_be_no_other(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, segment_s=0)
+    journal.intent(intent())
+    (path,) = segments(tmp_path)
+    in_the_way = path.with_name(path.name.replace("-000001", "-000002"))
+    in_the_way.mkdir()
+    with pytest.raises(JournalError, match="cannot be opened"):
+        journal.tend()
+    journal.outcome(outcome())
+    assert not journal.failing
+    in_the_way.rmdir()
+    journal.tend()
+    journal.close()
+    assert len(segments(tmp_path)) == 2
+    assert written(tmp_path) == [intent(), outcome()]

@@ -171,8 +171,8 @@ def test_what_cannot_be_read_holds_up_no_other_file_and_is_named(
     journal, moving = Journal(tmp_path), writer(tmp_path)
     put(tmp_path / name)
     serve(journal, 1)
-    before = len(os.listdir("/proc/self/fd"))
     assert moving.run_once() == 1
+    before = len(os.listdir("/proc/self/fd"))
     serve(journal, 2)
     assert moving.run_once() == 1
     assert name in told(tmp_path)
