@@ -117,10 +117,17 @@ class Journal:
         self._append_with_room(b"C", _encode(content))
 
     def tend(self) -> None:
-        """Every second or so, off the way of calls: leaves a segment that has become old, also when no call comes.
-        Raises `JournalError`; then the journal goes on as it was."""
-        if self._fd >= 0 and self._size and time.monotonic() - self._opened >= self._segment_s:
+        """Every second or so, off the way of calls: leaves a segment that has become old, also when no call comes, and
+        makes a lock file anew that somebody removed. Raises `JournalError`; then the journal goes on as it was."""
+        if self._fd < 0:
+            return
+        if self._size and time.monotonic() - self._opened >= self._segment_s:
             self._open()
+            return
+        try:
+            self._hold_lock()
+        except OSError as error:
+            raise JournalError(f"The journal's lock cannot be held: {error}") from None
 
     def close(self) -> None:
         if self._durability is not None:
@@ -180,15 +187,19 @@ class Journal:
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._owner}-{number:06d}.spool"
 
-    def _open(self) -> None:
+    def _hold_lock(self) -> None:
         lock = self._folder / f"{self._owner}.lock"
+        if self._lock_fd >= 0 and _lies_at(self._lock_fd, lock):
+            return
+        lock_fd = _locked(lock)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+        self._lock_fd = lock_fd
+
+    def _open(self) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._lock_fd < 0 or not _lies_at(self._lock_fd, lock):
-                lock_fd = _locked(lock)
-                if self._lock_fd >= 0:
-                    os.close(self._lock_fd)
-                self._lock_fd = lock_fd
+            self._hold_lock()
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             fd = os.open(self._path(self._number + 1), flags, 0o600)
         except OSError as error:
@@ -242,8 +253,16 @@ def _lies_at(fd: int, path: Path) -> bool:
 
 
 def _locked(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Held before it lies there: one that nobody holds is that of a dead process."""
+    place = path if path.exists() else path.with_suffix(".locking")
+    fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if place != path:
+            place.rename(path)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 

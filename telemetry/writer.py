@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -31,6 +32,8 @@ POLL_S = 0.2
 GATHER_S = 0.8
 """After a batch the next one gathers: each is signed, and its signature kept. Rows are to be seen within 2 s."""
 LOCK_WAIT_S = 3.0
+LOCK_BACK_S = 10.0
+"""A process leaves its lock file behind when it dies. One that was removed is made anew while it lives, within seconds."""
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 REPORT_EVERY_S = 0.5
 """At the latest, and in the midst of a long round too, the writer says how far it is."""
@@ -54,6 +57,7 @@ class Writer:
         self._progress = ProgressFile(folder)
         self._aside = SetAside(folder)
         self._faults = JournalFaults(folder)
+        self._seen_alive: dict[str, float] = {}
         self._told_at = 0.0
         self._begun = False
         self._pruned: datetime | None = None
@@ -156,12 +160,15 @@ class Writer:
         return self._store([entry for entry in entries if isinstance(entry, CallRecord)])
 
     def _is_alive(self, owner: str) -> bool:
-        lock = self._folder / f"{owner}.lock"
+        lock, now = self._folder / f"{owner}.lock", time.monotonic()
         try:
-            return is_alive(lock)
+            alive = is_alive(lock)
         except OSError as error:
             self._faults.refused(lock.name, error)
             return True  # nothing is lost by waiting
+        if alive:
+            self._seen_alive[owner] = now
+        return alive or (not lock.exists() and now - self._seen_alive.get(owner, -inf) < LOCK_BACK_S)
 
     def _tidy(self, owner: str, segments: Sequence[Segment], *, alive: bool) -> None:
         """While a file cannot be read, outcomes may lie in it of calls that are open in others."""
@@ -175,6 +182,7 @@ class Writer:
             self._remove(segment)
         for ending in ("ballast", "lock"):
             self._unlink(self._folder / f"{owner}.{ending}")
+        self._seen_alive.pop(owner, None)
 
     def _remove(self, segment: Segment) -> None:
         if self._unlink(segment.path):

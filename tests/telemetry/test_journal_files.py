@@ -11,7 +11,7 @@ from recorded import call, intent, left, outcome, outcomes, segments, serve, wri
 from gateway.writer_process import WriterProcess
 from telemetry.audit.standing import faults
 from telemetry.backlog import BacklogReader
-from telemetry.journal import Journal
+from telemetry.journal import Journal, JournalError, is_alive
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -235,4 +235,48 @@ def test_a_file_that_others_removed_is_told(tmp_path: Path) -> None:
     segments(tmp_path)[0].unlink()
     moving.run_once()
     assert "removed" in told(tmp_path)
+    journal.close()
+
+
+def test_a_call_under_way_survives_that_others_remove_its_lock(tmp_path: Path) -> None:
+    journal, moving = Journal(tmp_path), writer(tmp_path)
+    journal.intent(intent(call(1)))
+    moving.run_once()
+    (lock,) = tmp_path.glob("*.lock")
+    lock.unlink()
+    moving.run_once()
+    assert outcomes() == {}, "UNKNOWN could never be taken back"
+    journal.tend()
+    assert is_alive(lock)
+    moving.run_once()
+    journal.outcome(outcome(call(1)))
+    journal.close()
+    moving.run_once()
+    assert outcomes() == served(1)
+    assert left(tmp_path) == []
+
+
+def test_a_process_that_nobody_saw_alive_and_that_has_no_lock_is_dead(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.intent(intent(call(1)))
+    journal.close()
+    (lock,) = tmp_path.glob("*.lock")
+    lock.unlink()
+    writer(tmp_path).run_once()
+    assert outcomes() == {call(1): "UNKNOWN"}
+
+
+def test_a_lock_that_cannot_be_made_anew_is_said_and_the_journal_goes_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    (lock,) = tmp_path.glob("*.lock")
+    lock.unlink()
+    lock.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(JournalError, match="lock cannot be held"):
+        journal.tend()
+    assert len(os.listdir("/proc/self/fd")) == before
+    journal.intent(intent(call(1)))
+    lock.rmdir()
+    journal.tend()
+    assert is_alive(lock)
     journal.close()
