@@ -6,9 +6,8 @@ the kernel gives the lock back when the process dies, however it dies. A line is
     CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication | C sealed content) SPACE JSON LF
 
 A line that was not written whole fails its checksum and is passed over, never guessed at; one that was damaged later
-is set aside. What `intent` and
-`outcome` have returned from is in the kernel's hands and survives the death of the process; `durability.py` says
-when it survives a power cut too.
+is set aside. What `intent` and `outcome` have returned from is in the kernel's hands and survives the death of the
+process; `durability.py` says when it survives a power cut too.
 """
 
 import fcntl
@@ -66,6 +65,7 @@ class Journal:
         self.waits = durability is not None and durability.mode == "always"
         self._segment_bytes, self._segment_s = segment_bytes, segment_s
         self._owner = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}"
+        self._lock = folder / f"{self._owner}.lock"
         self._number = 0
         self._fd = -1
         self._size = 0
@@ -117,17 +117,13 @@ class Journal:
         self._append_with_room(b"C", _encode(content))
 
     def tend(self) -> None:
-        """Every second or so, off the way of calls: leaves a segment that has become old, also when no call comes, and
-        makes a lock file anew that somebody removed. Raises `JournalError`; then the journal goes on as it was."""
+        """Every second or so, off the way of calls: leaves a segment that has become old, also when no call comes, or
+        whose lock file somebody removed: it is made anew. Raises `JournalError`; then the journal goes on as it was."""
         if self._fd < 0:
             return
-        if self._size and time.monotonic() - self._opened >= self._segment_s:
+        is_old = self._size > 0 and time.monotonic() - self._opened >= self._segment_s
+        if is_old or not _lies_at(self._lock_fd, self._lock):
             self._open()
-            return
-        try:
-            self._hold_lock()
-        except OSError as error:
-            raise JournalError(f"The journal's lock cannot be held: {error}") from None
 
     def close(self) -> None:
         if self._durability is not None:
@@ -188,10 +184,9 @@ class Journal:
         return self._folder / f"{self._owner}-{number:06d}.spool"
 
     def _hold_lock(self) -> None:
-        lock = self._folder / f"{self._owner}.lock"
-        if self._lock_fd >= 0 and _lies_at(self._lock_fd, lock):
+        if self._lock_fd >= 0 and _lies_at(self._lock_fd, self._lock):
             return
-        lock_fd = _locked(lock)
+        lock_fd = _locked(self._lock)
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
         self._lock_fd = lock_fd

@@ -85,6 +85,10 @@ class Segment:
         """
         if os.fstat(file.fileno()).st_size < self.reached:
             return False
+        if self._stored > self.offset:
+            file.seek(self._stored - 1)
+            if file.read(1) != b"\n":
+                return False  # an earlier writer stored whole lines
         file.seek(self.offset - len(self._ending))
         return file.read(len(self._ending)) == self._ending
 
