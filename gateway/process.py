@@ -81,12 +81,13 @@ class Process:
         self._monitor.wake()
 
     async def _housekeeping(self, monitor: Monitor, scrape: Scrape) -> None:
-        """Every second: supervise the writer, tell how the parts are, write the metrics' snapshot."""
+        """Every second: supervise the writer, tend the journal, tell how the parts are, write the metrics' snapshot."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 self._writer.supervise()
                 self._tell_failures()
+                self._tend_journal()
                 await loop.run_in_executor(None, self._writer.look)
                 if self._gateway is not None and self._gateway.observations.complete:
                     monitor.publish()
@@ -101,6 +102,14 @@ class Process:
             return
         try:
             self._gateway.failed_authentication.flush(self._gateway.journal.failed_authentication)
+        except JournalError:
+            self._gateway.metrics.count("journal_failures")
+
+    def _tend_journal(self) -> None:
+        if self._gateway is None:
+            return
+        try:
+            self._gateway.journal.tend()
         except JournalError:
             self._gateway.metrics.count("journal_failures")
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from telemetry.audit import verdict
@@ -25,7 +26,7 @@ KEEPS_ENDING, WITHIN_S = 3, 60
 
 class WriterProcess:
     def __init__(self, journal_folder: Path, audit_folder: Path) -> None:
-        self._audit = audit_folder
+        self._journal, self._audit = journal_folder, audit_folder
         self._backlog = BacklogReader(journal_folder)
         self._behind = Backlog(bytes=0, oldest_s=0.0, lag_s=None, set_aside=0)
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,24 +66,21 @@ class WriterProcess:
             )
         if self._process is None or self._process.poll() is not None:
             return "degraded", "The journal's writer is not running"
+        told = list(self._told())
+        return ("degraded", "; ".join(told)) if told else ("ok", None)
+
+    def _told(self) -> Iterator[str]:
+        """What is not well, though the writer runs."""
         if self._behind.bytes > BACKLOG_BYTES:
-            return (
-                "degraded",
-                f"{self._behind.bytes // (1024 * 1024)} MiB of the journal wait for the database",
-            )
+            yield f"{self._behind.bytes // (1024 * 1024)} MiB of the journal wait for the database"
+        yield from faults(self._journal)
         if self._behind.set_aside:
-            return (
-                "degraded",
-                f"Some records could not be stored; they lie in {SET_ASIDE} beside the journal, and the next start tries again",
+            yield (
+                f"Some records could not be stored or read; they lie in {SET_ASIDE} beside the journal, and the next start tries again"
             )
-        if told := faults(self._audit):
-            return "degraded", "; ".join(told)
+        yield from faults(self._audit)
         if (verified := verdict.told(self._audit)) is not None and verified.found:
-            return (
-                "degraded",
-                f"The last verification of the record found {verified.found} that is not as it was signed",
-            )
-        return "ok", None
+            yield f"The last verification of the record found {verified.found} that is not as it was signed"
 
     def stop(self, timeout_s: float = 10) -> None:
         """Closes the pipe and waits until what is in the journal has been written."""

@@ -3,15 +3,16 @@
 import time
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 from telemetry.captured import SealedContent
 from telemetry.failures import FailureCounts
 from telemetry.journal import Entry, parse
 from telemetry.progress import ProgressFile
+from telemetry.segment import BATCH_BYTES
 from telemetry.set_aside import NAME
 from telemetry.types import Intent
-from telemetry.writer import BATCH_BYTES
 
 LOOKED_AT = BATCH_BYTES
 """Bytes behind the writer's place in which a whole line is looked for: most are a few hundred long, sealed content is
@@ -20,7 +21,7 @@ the longest."""
 
 class Backlog(NamedTuple):
     """`oldest_s`: age of the oldest line that is not in the database. `lag_s`: since the writer last got on; None when
-    it never has. `set_aside`: records that no column took."""
+    it never has. `set_aside`: records that no column took, and damaged lines."""
 
     bytes: int
     oldest_s: float
@@ -43,8 +44,10 @@ class BacklogReader:
         waiting, oldest = 0, now
         for path in self._folder.glob("*.spool"):
             with suppress(OSError):  # stored and removed meanwhile
-                offset = offsets.get(path.name, 0)
-                behind = path.stat().st_size - offset
+                size, offset = _size(path), offsets.get(path.name, 0)
+                if size < offset:
+                    offset = 0  # it was cut: the writer reads it from its start again
+                behind = size - offset
                 if behind > 0:
                     waiting += behind
                     oldest = min(oldest, _written(path, offset) or now)
@@ -65,6 +68,12 @@ class BacklogReader:
         except OSError:
             self._aside = 0, 0
         return self._aside[1]
+
+
+def _size(path: Path) -> int:
+    """Of what is no file, 0."""
+    status = path.stat()
+    return status.st_size if S_ISREG(status.st_mode) else 0
 
 
 def _written(path: Path, offset: int) -> float | None:

@@ -145,7 +145,7 @@ SET_ASIDE = Family(
     "journal_set_aside_records",
     "gauge",
     (),
-    "Records that no column took, in set-aside.jsonl beside the journal.",
+    "Records that no column took and lines of the journal that were damaged, in set-aside.jsonl beside it.",
     "shared",
 )
 VERIFIED = Family(

@@ -5,9 +5,9 @@ the kernel gives the lock back when the process dies, however it dies. A line is
 
     CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication | C sealed content) SPACE JSON LF
 
-A line that was not written whole fails its checksum and is passed over, never guessed at. What `intent` and
-`outcome` have returned from is in the kernel's hands and survives the death of the process; `durability.py` says
-when it survives a power cut too.
+A line that was not written whole fails its checksum and is passed over, never guessed at; one that was damaged later
+is set aside. What `intent` and `outcome` have returned from is in the kernel's hands and survives the death of the
+process; `durability.py` says when it survives a power cut too.
 """
 
 import fcntl
@@ -26,6 +26,8 @@ from telemetry.failures import FailureCounts
 from telemetry.types import CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+SEGMENT_S = 3600.0
+"""What is removed from the database for its age is not to be readable in the journal much longer."""
 BALLAST_BYTES = 128 * 1024
 """Kept free for the outcomes of calls that are under way when the disk fills up."""
 _CHECK_EVERY_S = 1.0
@@ -38,6 +40,9 @@ _DECODERS: dict[bytes, Callable[[bytes], Entry]] = {
     b"C": msgspec.json.Decoder(SealedContent).decode,
 }
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What bytes raise that are none of ours."""
+
 
 class JournalError(Exception):
     """The record cannot be written; nothing may be done that would have to be recorded."""
@@ -47,17 +52,24 @@ class Journal:
     """Appends for one process. Not thread-safe: the event loop is its only user. `failing`: the last append did."""
 
     def __init__(
-        self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, durability: Durability | None = None
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_s: float = SEGMENT_S,
+        durability: Durability | None = None,
     ) -> None:
         """`durability`: absent, lines reach the disk when the system likes."""
         self._folder = folder
         self._durability = durability
         self.waits = durability is not None and durability.mode == "always"
-        self._segment_bytes = segment_bytes
+        self._segment_bytes, self._segment_s = segment_bytes, segment_s
         self._owner = f"{time.time_ns() // 1_000_000:015d}-{os.getpid()}"
+        self._lock = folder / f"{self._owner}.lock"
         self._number = 0
         self._fd = -1
         self._size = 0
+        self._opened = 0.0
         self._torn = self._spent = False
         self.failing = False
         self._checked = 0.0
@@ -104,6 +116,15 @@ class Journal:
         """Raises `JournalError` when it could not be written; then its call has failed."""
         self._append_with_room(b"C", _encode(content))
 
+    def tend(self) -> None:
+        """Every second or so, off the way of calls: leaves a segment that has become old, also when no call comes, or
+        whose lock file somebody removed: it is made anew. Raises `JournalError`; then the journal goes on as it was."""
+        if self._fd < 0:
+            return
+        is_old = self._size > 0 and time.monotonic() - self._opened >= self._segment_s
+        if is_old or not _lies_at(self._lock_fd, self._lock):
+            self._open()
+
     def close(self) -> None:
         if self._durability is not None:
             if self._fd >= 0:
@@ -146,27 +167,34 @@ class Journal:
             self._durability.appended(self._fd)
 
     def _ensure_open(self) -> None:
-        """Starts the next segment when this one is full, or is no longer where the writer looks for it."""
+        """Starts the next segment when this one is full, or is no longer what the writer has read of it."""
         now = time.monotonic()
         if now - self._checked > _CHECK_EVERY_S:
             self._checked = now
-            if self._fd >= 0 and not _lies_at(self._fd, self._path(self._number)):
+            if self._fd >= 0 and not self._is_whole():
                 self._let_go()
         if self._fd < 0 or self._spent or self._size >= self._segment_bytes:
             self._open()
 
+    def _is_whole(self) -> bool:
+        """Whether all that was written still lies where the writer looks for it."""
+        return _lies_at(self._fd, self._path(self._number)) and os.fstat(self._fd).st_size >= self._size
+
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._owner}-{number:06d}.spool"
 
+    def _hold_lock(self) -> None:
+        if self._lock_fd >= 0 and _lies_at(self._lock_fd, self._lock):
+            return
+        lock_fd = _locked(self._lock)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+        self._lock_fd = lock_fd
+
     def _open(self) -> None:
-        lock = self._folder / f"{self._owner}.lock"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._lock_fd < 0 or not _lies_at(self._lock_fd, lock):
-                lock_fd = _locked(lock)
-                if self._lock_fd >= 0:
-                    os.close(self._lock_fd)
-                self._lock_fd = lock_fd
+            self._hold_lock()
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             fd = os.open(self._path(self._number + 1), flags, 0o600)
         except OSError as error:
@@ -180,6 +208,7 @@ class Journal:
         self._let_go()
         self._number += 1
         self._fd, self._size, self._torn, self._spent = fd, 0, False, False
+        self._opened = time.monotonic()
 
     @property
     def _ballast(self) -> Path:
@@ -219,8 +248,16 @@ def _lies_at(fd: int, path: Path) -> bool:
 
 
 def _locked(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Held before it lies there: one that nobody holds is that of a dead process."""
+    place = path if path.exists() else path.with_suffix(".locking")
+    fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if place != path:
+            place.rename(path)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
@@ -239,16 +276,20 @@ def is_alive(lock: Path) -> bool:
     return False
 
 
-def parse(data: bytes) -> Iterator[Entry]:
-    """The whole, undamaged entries of a piece of a segment, in order."""
+def parse(data: bytes, damaged: Callable[[bytes], None] | None = None) -> Iterator[Entry]:
+    """The whole, undamaged entries of a piece of a segment, in order.
+
+    `damaged` is told each other line that was written to its end, as it is. What a crash or a full disk cut off is none.
+    """
     for line in data.split(b"\n"):
         checksum, _, text = line.partition(b" ")
-        if len(checksum) != 8 or checksum != b"%08x" % zlib.crc32(text):
-            continue
-        decode = _DECODERS.get(text[:1])
-        if decode is None:
-            continue
-        try:
-            yield decode(text[2:])
-        except msgspec.DecodeError:
-            continue
+        if len(checksum) == 8 and checksum == b"%08x" % zlib.crc32(text):
+            decode = _DECODERS.get(text[:1])
+            if decode is not None:
+                try:
+                    yield decode(text[2:])
+                    continue
+                except UNREADABLE:
+                    pass
+        if damaged is not None and line.endswith(b"}"):
+            damaged(line)

@@ -1,6 +1,7 @@
 """Records that no column took: kept in a file beside the journal, and tried again each time the writer begins.
 
-Nobody knows beforehand what such a record is; by the next start the product may be one that can store it.
+Nobody knows beforehand what such a record is; by the next start the product may be one that can store it. Lines of the
+journal that were damaged lie there too, as they are, so that somebody sees that there were some.
 """
 
 import os
@@ -11,6 +12,7 @@ import msgspec
 
 from telemetry.captured import SealedContent
 from telemetry.failures import FailureCounts
+from telemetry.journal import UNREADABLE
 from telemetry.types import CallRecord
 
 NAME = "set-aside.jsonl"
@@ -38,6 +40,10 @@ class SetAside:
         told = {"error": type(error).__name__, "kind": type(record).__name__, "record": record}
         self._append(msgspec.json.encode(told) + b"\n")
 
+    def keep_line(self, line: bytes) -> None:
+        """What nobody can read: it stays as it is."""
+        self._append(line + b"\n")
+
     def again(self) -> Iterator[list[Record]]:
         """What was set aside before, in parts; each may be set aside anew. When this is cut off, all come again."""
         if not self._again.exists():
@@ -51,12 +57,12 @@ class SetAside:
         self._again.unlink()
 
     def _read(self, line: bytes) -> Record | None:
-        """What cannot be read stays set aside, as it is."""
+        """What cannot be read stays set aside."""
         try:
             told = msgspec.json.decode(line, type=Line)
             return msgspec.json.decode(told.record, type=KINDS[told.kind])
-        except (msgspec.DecodeError, KeyError):
-            self._append(line.rstrip(b"\n") + b"\n")
+        except (*UNREADABLE, KeyError):
+            self.keep_line(line.rstrip(b"\n"))
             return None
 
     def _append(self, line: bytes) -> None:

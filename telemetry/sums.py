@@ -17,6 +17,9 @@ BUCKETS_MS = (
     *(60_000, 120_000, 300_000, 600_000),
 )
 """Upper bounds, themselves included. A last bucket holds what took longer than all."""
+LARGEST = 2**63 - 1
+"""What a sum holds at most: its column takes no more. One provider's absurd usage must not keep others from being
+counted."""
 
 
 class Call(Protocol):
@@ -54,8 +57,8 @@ class Sum:
     def add(self, call: Call) -> None:
         self.calls += 1
         self.errors += call.outcome != "ok"
-        self.input_tokens += call.input_tokens
-        self.output_tokens += call.output_tokens
+        self.input_tokens = _added(self.input_tokens, call.input_tokens)
+        self.output_tokens = _added(self.output_tokens, call.output_tokens)
         self.outcomes[call.outcome] = self.outcomes.get(call.outcome, 0) + 1
         if is_callers_doing(call):
             self.refused[call.outcome] = self.refused.get(call.outcome, 0) + 1
@@ -67,10 +70,10 @@ class Sum:
             self.longest_first_event_ms = max(self.longest_first_event_ms, call.first_event_ms)
 
     def merge(self, other: "Sum") -> None:
-        self.calls += other.calls
-        self.errors += other.errors
-        self.input_tokens += other.input_tokens
-        self.output_tokens += other.output_tokens
+        self.calls = _added(self.calls, other.calls)
+        self.errors = _added(self.errors, other.errors)
+        self.input_tokens = _added(self.input_tokens, other.input_tokens)
+        self.output_tokens = _added(self.output_tokens, other.output_tokens)
         for mine, theirs in ((self.outcomes, other.outcomes), (self.refused, other.refused)):
             for outcome, calls in theirs.items():
                 mine[outcome] = mine.get(outcome, 0) + calls
@@ -100,6 +103,10 @@ def _add_counts(mine: list[int], theirs: list[int]) -> None:
     for bucket, calls in enumerate(theirs):
         if calls:
             mine[bucket] += calls
+
+
+def _added(mine: int, theirs: int) -> int:
+    return min(mine + theirs, LARGEST)
 
 
 def _lengthen(histogram: list[int], buckets: int) -> None:

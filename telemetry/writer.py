@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -19,17 +20,20 @@ from telemetry import beside, rollups, uses
 from telemetry.audit.canonical import settled
 from telemetry.audit.chain import Chain
 from telemetry.audit.pruning import NotAsSigned, prune
-from telemetry.journal import Entry, is_alive, parse
+from telemetry.journal import Entry, is_alive
+from telemetry.journal_faults import JournalFaults
 from telemetry.models import RequestLog
 from telemetry.progress import ProgressFile
+from telemetry.segment import Piece, Segment
 from telemetry.set_aside import SetAside
-from telemetry.types import CallRecord, Intent, unknown_outcome
+from telemetry.types import CallRecord, unknown_outcome
 
-BATCH_BYTES = 1024 * 1024
 POLL_S = 0.2
 GATHER_S = 0.8
 """After a batch the next one gathers: each is signed, and its signature kept. Rows are to be seen within 2 s."""
 LOCK_WAIT_S = 3.0
+LOCK_BACK_S = 10.0
+"""A process leaves its lock file behind when it dies. One that was removed is made anew while it lives, within seconds."""
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 REPORT_EVERY_S = 0.5
 """At the latest, and in the midst of a long round too, the writer says how far it is."""
@@ -39,47 +43,6 @@ PRUNE_EVERY = timedelta(hours=1)
 PRUNED_AT_ONCE = 2000
 OnRows = Callable[[Mapping[str, datetime]], None]
 Hourly = Callable[[datetime], None]
-
-
-class Segment:
-    """How far one file has been read, and which intents in it wait for an outcome."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.owner = path.name.rsplit("-", 1)[0]
-        self.offset = 0
-        self.open: dict[str, Intent] = {}
-
-    def resume(self, offset: int, siblings: Sequence["Segment"]) -> None:
-        """`offset`: up to where an earlier writer has stored it; of that only open intents are of interest. `siblings`:
-        those of the same process up to this one."""
-        while self.offset < offset:
-            entries, reached = self.read(offset - self.offset)
-            if reached == self.offset:
-                break
-            self.offset = reached
-            self.note(entries, siblings)
-
-    def note(self, entries: Iterable[Entry], siblings: Iterable["Segment"]) -> None:
-        """Intents are open until their outcome comes, which may be in a later segment of the same process."""
-        for entry in entries:
-            if isinstance(entry, Intent):
-                self.open[entry.call_id] = entry
-        for entry in entries:
-            if isinstance(entry, CallRecord):
-                for sibling in siblings:
-                    sibling.open.pop(entry.call_id, None)
-
-    def read(self, most: int = BATCH_BYTES) -> tuple[list[Entry], int]:
-        """The next whole lines and the offset behind them; the offset is moved once they are stored."""
-        wanted = min(most, BATCH_BYTES)
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read(wanted)
-        end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) == wanted:
-            end = len(data)
-        return list(parse(data[:end])), self.offset + end
 
 
 class Writer:
@@ -93,6 +56,8 @@ class Writer:
         self._segments: dict[str, Segment] = {}
         self._progress = ProgressFile(folder)
         self._aside = SetAside(folder)
+        self._faults = JournalFaults(folder)
+        self._seen_alive: dict[str, float] = {}
         self._told_at = 0.0
         self._begun = False
         self._pruned: datetime | None = None
@@ -127,12 +92,13 @@ class Writer:
         stored = 0
         for owner, segments in self._by_owner().items():
             # Asked before reading: a process that dies in between is only found dead the next time.
-            alive = is_alive(self._folder / f"{owner}.lock")
+            alive = self._is_alive(owner)
             for segment in segments:
                 stored += self._drain(segment, segments)
             self._tidy(owner, segments, alive=alive)
         self._tell(at_once=stored > 0)
         self._chain.tell()
+        self._faults.tell()
         return stored
 
     def _by_owner(self) -> dict[str, list[Segment]]:
@@ -144,14 +110,14 @@ class Writer:
             progress = self._progress.read()
             reached = progress.offsets if progress else {}
         known = self._segments
+        for name in sorted(set(known) - set(names)):
+            if not known[name].unread:  # of that one somebody was told, and saw to it
+                self._faults.lost(name)
         self._segments = {}
         for name in names:
-            segment = known.get(name) or Segment(self._folder / name)
+            segment = known.get(name) or Segment(self._folder / name, reached.get(name, 0))
             self._segments[name] = segment
-            siblings = found.setdefault(segment.owner, [])
-            siblings.append(segment)
-            if name not in known:
-                segment.resume(reached.get(name, 0), siblings)
+            found.setdefault(segment.owner, []).append(segment)
         return found
 
     def _tell(self, *, at_once: bool = False) -> None:
@@ -159,39 +125,75 @@ class Writer:
         now = time.time()
         if at_once or now - self._told_at >= REPORT_EVERY_S:
             self._told_at = now
-            self._progress.keep(now, {name: segment.offset for name, segment in self._segments.items()})
+            # The journal's own names are ASCII; others need not even be text.
+            reached = {name: segment.reached for name, segment in self._segments.items() if name.isascii()}
+            self._progress.keep(now, reached)
 
     def _drain(self, segment: Segment, siblings: Sequence[Segment]) -> int:
         stored = 0
-        while True:
-            entries, offset = segment.read()
-            if offset == segment.offset:
-                return stored
-            stored += self._keep(entries)
-            segment.offset = offset
+        while (piece := self._next(segment, siblings)) is not None:
+            stored += self._keep(piece.entries)
+            for line in piece.damaged:
+                self._aside.keep_line(line)
+            segment.reach(piece)
             self._tell()
-            segment.note(entries, siblings)
+            segment.note(piece.entries, siblings)
+        return stored
+
+    def _next(self, segment: Segment, siblings: Sequence[Segment]) -> Piece | None:
+        """None: it has no more, or cannot be read, which holds up no other."""
+        try:
+            segment.resume(siblings)
+            piece = segment.read()
+        except OSError as error:
+            segment.unread = True
+            self._faults.refused(segment.path.name, error)
+            return None
+        segment.unread = False
+        if segment.cut:
+            self._faults.lost(segment.path.name)
+        return piece if piece.offset > segment.offset else None
 
     def _keep(self, entries: Sequence[Entry]) -> int:
         beside.store(entries, self._aside.keep)
         return self._store([entry for entry in entries if isinstance(entry, CallRecord)])
 
+    def _is_alive(self, owner: str) -> bool:
+        lock, now = self._folder / f"{owner}.lock", time.monotonic()
+        try:
+            alive = is_alive(lock)
+        except OSError as error:
+            self._faults.refused(lock.name, error)
+            return True  # nothing is lost by waiting
+        if alive:
+            self._seen_alive[owner] = now
+        return alive or (not lock.exists() and now - self._seen_alive.get(owner, -inf) < LOCK_BACK_S)
+
     def _tidy(self, owner: str, segments: Sequence[Segment], *, alive: bool) -> None:
-        if not alive:
-            lost = [unknown_outcome(intent) for segment in segments for intent in segment.open.values()]
-            self._store(lost)
-            for segment in segments:
-                self._remove(segment)
-            for ending in ("ballast", "lock"):
-                (self._folder / f"{owner}.{ending}").unlink(missing_ok=True)
+        """While a file cannot be read, outcomes may lie in it of calls that are open in others."""
+        if alive or any(segment.unread for segment in segments):
+            for segment in segments[:-1] if alive else segments:
+                if not segment.open and not segment.unread:
+                    self._remove(segment)
             return
-        for segment in segments[:-1]:
-            if not segment.open:
-                self._remove(segment)
+        self._store([unknown_outcome(intent) for segment in segments for intent in segment.open.values()])
+        for segment in segments:
+            self._remove(segment)
+        for ending in ("ballast", "lock"):
+            self._unlink(self._folder / f"{owner}.{ending}")
+        self._seen_alive.pop(owner, None)
 
     def _remove(self, segment: Segment) -> None:
-        segment.path.unlink(missing_ok=True)
-        self._segments.pop(segment.path.name, None)
+        if self._unlink(segment.path):
+            self._segments.pop(segment.path.name, None)
+
+    def _unlink(self, path: Path) -> bool:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._faults.refused(path.name, error)
+            return False
+        return True
 
     def _store(self, records: Sequence[CallRecord]) -> int:
         """One record that no column takes must not hold up the others: it is set aside."""

@@ -17,8 +17,8 @@ import bench
 LOCK_WAIT_S = 60
 
 
-STAY = frozenset({"writer.lock", "progress.json"})
-"""What the writer keeps beside the journal: who it is, and how far it came."""
+STAY = frozenset({"writer.lock", "progress.json", "standing.json"})
+"""What the writer keeps beside the journal: who it is, how far it came, and what it found wrong."""
 
 
 class Row(NamedTuple):

@@ -1,7 +1,8 @@
 """What Bob's calls leave in the journal, and its way into the database."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from django.db import connection
 
 from telemetry.audit.places import AuditFolder
+from telemetry.audit.standing import NAME as STANDING
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
 from telemetry.progress import PROGRESS_FILE
@@ -58,8 +60,8 @@ def segments(folder: Path) -> list[Path]:
 
 
 def left(folder: Path) -> list[str]:
-    """What lies there besides the word of how far the writer is."""
-    return [path.name for path in folder.iterdir() if path.name != PROGRESS_FILE]
+    """What lies there besides what the writer tells of itself."""
+    return [path.name for path in folder.iterdir() if path.name not in (PROGRESS_FILE, STANDING)]
 
 
 def outcomes() -> dict[str, str]:
@@ -70,6 +72,19 @@ def serve(journal: Journal, *numbers: int) -> None:
     for n in numbers:
         journal.intent(intent(call(n)))
         journal.outcome(outcome(call(n)))
+
+
+@contextmanager
+def no_table() -> Iterator[None]:
+    """The table is really away, so that every statement on it fails."""
+    table = RequestLog._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
 
 
 def spoil_decision(sequence: int) -> None:

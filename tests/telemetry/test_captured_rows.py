@@ -20,8 +20,8 @@ from telemetry.models import (
     RequestLog,
     RetentionRule,
 )
+from telemetry.segment import BATCH_BYTES
 from telemetry.set_aside import NAME as SET_ASIDE
-from telemetry.writer import BATCH_BYTES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = datetime.fromtimestamp(AT, UTC)

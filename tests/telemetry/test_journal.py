@@ -69,14 +69,21 @@ def test_every_damaged_byte_costs_its_line_and_no_other(tmp_path: Path) -> None:
     first, middle, last = lines_of(tmp_path, intent("c-1"), outcome("c-1"), intent("c-2"))
     for at in range(len(middle) - 1):
         damaged = middle[:at] + bytes([middle[at] ^ 0x01]) + middle[at + 1 :]
-        assert list(parse(first + damaged + last)) == [intent("c-1"), intent("c-2")]
+        told: list[bytes] = []
+        assert list(parse(first + damaged + last, told.append)) == [intent("c-1"), intent("c-2")]
+        assert told == ([damaged[:-1]] if at < len(middle) - 2 else []), (
+            "without its end it looks like a torn one"
+        )
 
 
 def test_a_torn_last_line_is_passed_over_wherever_it_was_torn(tmp_path: Path) -> None:
     first, second = lines_of(tmp_path, intent("c-1"), outcome("c-1"))
+    told: list[bytes] = []
     for at in range(len(second) - 1):
-        assert list(parse(first + second[:at])) == [intent("c-1")]
-        assert list(parse(first + second[:at] + b"\n" + second)) == [intent("c-1"), outcome("c-1")]
+        assert list(parse(first + second[:at], told.append)) == [intent("c-1")]
+        followed = first + second[:at] + b"\n" + second
+        assert list(parse(followed, told.append)) == [intent("c-1"), outcome("c-1")]
+    assert told == []
 
 
 @given(st.binary(max_size=200))
@@ -89,9 +96,18 @@ def test_foreign_bytes_are_passed_over(noise: bytes) -> None:
     assert entry.call_id == "c"
 
 
-@pytest.mark.parametrize("text", [b"", b"I", b"I {}", b"O null", b"O {]", b"X 1", b'I {"call_id": 1}'])
-def test_a_line_with_a_good_checksum_but_no_entry_is_passed_over(text: bytes) -> None:
-    assert list(parse(b"%08x %b\n" % (zlib.crc32(text), text))) == []
+NO_ENTRIES = (
+    *(b"", b"I", b"I {}", b"O null", b"O {]", b"X 1", b"X {}", b'I {"call_id": 1}', b'I {"call_id": "\xff"}'),
+    b'O {"decision": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+)
+
+
+@pytest.mark.parametrize("text", NO_ENTRIES, ids=lambda text: repr(text[:20]))
+def test_a_line_with_a_good_checksum_but_no_entry_is_passed_over_and_told(text: bytes) -> None:
+    told: list[bytes] = []
+    line = b"%08x %b" % (zlib.crc32(text), text)
+    assert list(parse(line + b"\n", told.append)) == []
+    assert told == ([line] if text.endswith(b"}") else [])
 
 
 def test_a_full_segment_is_followed_by_the_next(tmp_path: Path) -> None:
@@ -279,3 +295,42 @@ def test_closing_a_journal_whose_folder_became_a_file_fails_nobody(tmp_path: Pat
     shutil.rmtree(folder)
     folder.write_text("a file where the folder was")
     journal.close()
+
+
+def test_a_segment_is_left_when_it_has_become_old_though_no_call_comes(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, segment_s=0)
+    journal.tend()
+    assert len(segments(tmp_path)) == 1, "an empty one hides nothing"
+    journal.intent(intent())
+    journal.tend()
+    journal.tend()
+    assert len(segments(tmp_path)) == 2
+    journal.outcome(outcome())
+    journal.close()
+    journal.tend()
+    assert [len(list(parse(path.read_bytes()))) for path in segments(tmp_path)] == [1, 1]
+
+
+def test_a_young_segment_is_kept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.intent(intent())
+    journal.tend()
+    assert len(segments(tmp_path)) == 1
+    journal.close()
+
+
+def test_an_old_segment_is_written_to_while_there_can_be_no_other(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, segment_s=0)
+    journal.intent(intent())
+    (path,) = segments(tmp_path)
+    in_the_way = path.with_name(path.name.replace("-000001", "-000002"))
+    in_the_way.mkdir()
+    with pytest.raises(JournalError, match="cannot be opened"):
+        journal.tend()
+    journal.outcome(outcome())
+    assert not journal.failing
+    in_the_way.rmdir()
+    journal.tend()
+    journal.close()
+    assert len(segments(tmp_path)) == 2
+    assert written(tmp_path) == [intent(), outcome()]

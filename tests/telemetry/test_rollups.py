@@ -11,9 +11,11 @@ from django.test.utils import CaptureQueriesContext
 from recorded import AT, call, ignore, outcome, serve, writer
 
 from telemetry import rollups
+from telemetry.figures import RANGES, read
 from telemetry.journal import Journal
 from telemetry.models import CallRollup, RequestLog
-from telemetry.sums import Sum
+from telemetry.set_aside import NAME as SET_ASIDE
+from telemetry.sums import LARGEST, Sum
 from telemetry.writer import PRUNE_EVERY
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -129,6 +131,23 @@ def test_a_batch_costs_the_same_number_of_queries_for_one_and_for_forty_names(tm
         journal.close()
         counts.append(len(captured))
     assert counts[0] == counts[1]
+
+
+def test_absurd_usage_fills_a_sum_up_and_keeps_no_call_from_being_stored(tmp_path: Path) -> None:
+    absurd = [outcome(call(n), input_tokens=LARGEST // 3, provider="a") for n in range(5)]
+    ordinary = [outcome(call(10 + n), input_tokens=500, output_tokens=7, provider="a") for n in range(3)]
+    for part in (absurd, ordinary):
+        journal = journalled(tmp_path, *part)
+        assert writer(tmp_path).run_once() == len(part)
+        journal.close()
+    assert not (tmp_path / SET_ASIDE).exists()
+    for row in CallRollup.objects.all():
+        assert (row.calls, row.input_tokens, row.output_tokens) == (8, LARGEST, 21)
+    CallRollup.objects.all().delete()
+    rollups.rebuild(MOMENT)
+    assert CallRollup.objects.get(period="day", dimension="all").input_tokens == LARGEST
+    shown = read(RANGES["24h"], MOMENT + timedelta(minutes=1))
+    assert (shown.total.calls, shown.total.input_tokens) == (8, LARGEST)
 
 
 def test_old_minutes_and_hours_go_and_days_stay(tmp_path: Path) -> None:

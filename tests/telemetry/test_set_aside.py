@@ -5,9 +5,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from recorded import call, outcome, writer
+from disk import full_at
+from django.db import DatabaseError
+from recorded import call, no_table, outcome, outcomes, segments, serve, writer
 
-from telemetry.journal import Journal
+from gateway.writer_process import WriterProcess
+from telemetry.backlog import BacklogReader
+from telemetry.journal import Journal, JournalError
 from telemetry.models import AuditCheckpoint, RequestLog
 from telemetry.set_aside import AGAIN, NAME, SetAside
 
@@ -65,6 +69,8 @@ def test_a_call_that_an_older_version_set_aside_is_tried_too(tmp_path: Path) -> 
 def test_what_cannot_be_read_stays_as_it_is(tmp_path: Path) -> None:
     odd = [
         b"no JSON",
+        b'{"error":"\xff","record":{}}',
+        b'{"error":"E","record":{"decision":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
         b'{"error":"E","kind":"Other","record":{}}',
         b'{"error":"E","record":{"call_id":1}}',
         b"cut",
@@ -72,3 +78,57 @@ def test_what_cannot_be_read_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"\n".join(odd))
     writer(tmp_path).keep_up(NOW)
     assert lines(tmp_path) == odd
+
+
+def damaged(folder: Path, line: int) -> bytes:
+    """One byte of the `line`th line of the only segment is turned into another."""
+    (path,) = segments(folder)
+    parts = path.read_bytes().split(b"\n")
+    parts[line] = parts[line][:40] + bytes([parts[line][40] ^ 0x01]) + parts[line][41:]
+    path.write_bytes(b"\n".join(parts))
+    return parts[line]
+
+
+def test_a_damaged_line_is_kept_as_it_is_and_told(tmp_path: Path) -> None:
+    journal, moving = Journal(tmp_path), writer(tmp_path)
+    serve(journal, 1, 2, 3)
+    line = damaged(tmp_path, 3)
+    assert moving.run_once() == 2
+    journal.close()
+    moving.run_once()
+    assert outcomes() == {call(1): "ok", call(2): "UNKNOWN", call(3): "ok"}
+    assert segments(tmp_path) == []
+    assert lines(tmp_path) == [line]
+    for _ in range(2):
+        moving.run_once()
+        writer(tmp_path).keep_up(NOW)
+    assert lines(tmp_path) == [line], "once, and at each start anew"
+    assert BacklogReader(tmp_path).read().set_aside == 1
+    beside = WriterProcess(tmp_path, tmp_path / "audit")
+    beside.look()
+    assert NAME in "; ".join(beside._told())
+
+
+def test_a_damaged_line_waits_for_the_database_with_the_others(tmp_path: Path) -> None:
+    """Or each round that fails would set it aside once more."""
+    journal, moving = Journal(tmp_path), writer(tmp_path)
+    serve(journal, 1, 2)
+    line = damaged(tmp_path, 0)
+    with no_table():
+        for _ in range(3):
+            with pytest.raises(DatabaseError):
+                moving.run_once()
+    assert not (tmp_path / NAME).exists()
+    assert moving.run_once() == 2
+    assert lines(tmp_path) == [line]
+    journal.close()
+
+
+def test_a_line_that_a_full_disk_cut_off_is_not_set_aside(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    with full_at(60), pytest.raises(JournalError):
+        journal.outcome(outcome(call(1)))
+    journal.outcome(outcome(call(2)))
+    assert writer(tmp_path).run_once() == 1
+    journal.close()
+    assert not (tmp_path / NAME).exists()

@@ -190,3 +190,15 @@ def test_a_new_writer_knows_that_a_later_segment_closed_a_call_of_an_earlier_one
     writer(tmp_path).run_once()
     assert len(segments(tmp_path)) == 1, "the one that is written to"
     journal.close()
+
+
+def test_what_was_stored_is_no_longer_readable_in_the_journal_once_its_file_is_old(tmp_path: Path) -> None:
+    journal, moving = Journal(tmp_path, segment_s=0), writer(tmp_path)
+    serve(journal, 1)
+    moving.run_once()
+    assert call(1).encode() in segments(tmp_path)[0].read_bytes()
+    journal.tend()
+    moving.run_once()
+    (empty,) = segments(tmp_path)
+    assert empty.stat().st_size == 0
+    journal.close()

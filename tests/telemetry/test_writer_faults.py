@@ -1,15 +1,14 @@
 """The journal's writer when the database fails, when another one runs, and under load."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 from django.db import DatabaseError, connection
-from recorded import call, intent, outcome, outcomes, segments, serve, writer
+from recorded import call, intent, no_table, outcome, outcomes, segments, serve, writer
 
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
@@ -18,19 +17,6 @@ from telemetry.types import CallRecord
 from telemetry.writer import WriterLock, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@contextmanager
-def no_table() -> Iterator[None]:
-    """The table is really away, so that every statement on it fails."""
-    table = RequestLog._meta.db_table
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
 
 
 def test_a_record_that_no_column_takes_is_set_aside_and_the_others_are_stored(tmp_path: Path) -> None:
