@@ -79,8 +79,8 @@ def test_a_whole_pack_tells_of_the_rows_that_are_removed_for_their_age(
     assert (code, around in told) == (0, True), told
     removed = [line for line in told.splitlines() if " removed for their age, under " in line]
     assert sorted(line.partition(" from 20")[0] + " from " for line in removed) == [
-        REMOVED % (12, "1 tombstone", "bob\\nall is well, every outcome: 1 days"),
-        REMOVED % (12, "2 tombstones", "charlie, every outcome: 1 days"),
+        REMOVED % (12, "1 tombstone", "bob\\nall is well, every outcome: 1 day"),
+        REMOVED % (12, "2 tombstones", "charlie, every outcome: 1 day"),
     ]
 
 
@@ -100,7 +100,7 @@ def test_a_record_of_which_nothing_is_left_tells_so(
     for selection in (Selection(), Selection(since=BEGAN - timedelta(days=1), until=BEGAN)):
         code, told = told_of(recorded, packed(recorded, selection), capsys)
         assert (code, "0 rows of" in told) == (0, True), told
-        assert REMOVED % (30, "1 tombstone", "every client, every outcome: 1 days") in told
+        assert REMOVED % (30, "1 tombstone", "every client, every outcome: 1 day") in told
     later = Selection(since=timezone.now() + timedelta(days=1))
     assert "removed" not in told_of(recorded, packed(recorded, later), capsys)[1]
 
@@ -116,7 +116,7 @@ def test_only_genuine_tombstones_tell_and_each_once(
     (pack / "tombstones.jsonl").write_bytes(line + forged + line)
     code, told = told_of(recorded, pack, capsys)
     assert (code, "all is well" in told) == (1, False), told
-    assert REMOVED % (15, "1 tombstone", "charlie, every outcome: 1 days") in told
+    assert REMOVED % (15, "1 tombstone", "charlie, every outcome: 1 day") in told
 
 
 def test_rows_that_a_restored_database_lacks_are_told_as_lost(
