@@ -13,9 +13,10 @@ from django.db import transaction
 
 from clients.loader import is_known, issue
 from clients.types import METHODS
-from gateway import envfile
+from gateway import envfile, odd_settings
 from gateway.attribution import attributed
 from gateway.backups import SaveError, backups_of, write_new
+from gateway.checks import unsafe_settings
 from gateway.configfile import (
     CLIENTS,
     FILES,
@@ -42,10 +43,16 @@ class Command(BaseCommand):
         "changed, and issues a token for the UAT client. Hints go to stderr."
     )
 
+    requires_system_checks: list[str] = []
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-uat-token", action="store_true", help="issue no token for the client uat")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if problems := unsafe_settings():
+            raise CommandError("\n".join(problems), returncode=2)
+        for warning in odd_settings.warnings():
+            self._hint(f"warning: {warning}")
         os.umask(0o077)  # the database file too is its owner's alone
         Path(settings.STATE_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
