@@ -1,6 +1,5 @@
 """System checks: what must hold before anything is served. Errors name settings, never values."""
 
-import os
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
+from gateway import odd_settings
 from gateway.configfile import drifted, egress
 from gateway.environment import SettingsError
 from gateway.reload import build_policy
@@ -18,7 +18,7 @@ from telemetry.otlp import is_installed
 @register(Tags.security)
 def safe_start(app_configs: Any, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    if settings.DEBUG or os.environ.get("DEBUG", "").lower() in ("1", "true", "yes"):
+    if settings.DEBUG:
         found.append(Error("DEBUG must not be on", id="llm_caller.E001"))
     if "*" in settings.ALLOWED_HOSTS and not is_loopback(settings.HOST):
         found.append(
@@ -27,11 +27,11 @@ def safe_start(app_configs: Any, **_: Any) -> list[CheckMessage]:
                 id="llm_caller.E002",
             )
         )
-    try:
-        build_policy()
-        egress()
-    except SettingsError as error:
-        found.append(Error(str(error), id="llm_caller.E003"))
+    for build in (build_policy, egress):
+        try:
+            build()
+        except SettingsError as error:
+            found.append(Error(str(error), id="llm_caller.E003"))
     if problem := otel_problem(settings.ENVIRONMENT["LLM_CALLER_OTEL_ENDPOINT"]):
         found.append(Error(f"LLM_CALLER_OTEL_ENDPOINT {problem}", id="llm_caller.E004"))
     if not is_loopback(settings.HOST) and not settings.PUBLIC_URL:
@@ -43,6 +43,14 @@ def safe_start(app_configs: Any, **_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register(Tags.security)
+def odd_names(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    return [
+        Warning(said, hint="All settings: docs/settings.md.", id="llm_caller.W003")
+        for said in odd_settings.warnings()
+    ]
 
 
 @register(Tags.database)
@@ -85,6 +93,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def unsafe_settings() -> list[str]:
+    """What of the settings stops a start. Those that cannot be read have done so before."""
+    return [message.msg for message in safe_start(None) if isinstance(message, Error)]
+
+
 def startup_problems() -> list[str]:
     """What stops a start, the database's part included: its secrets must fit the settings."""
     from clients.loader import orphaned_tokens
@@ -93,7 +106,7 @@ def startup_problems() -> list[str]:
     from providers.loader import sealed_wrongly
     from providers.secrets import KeyRing
 
-    found = [message.msg for message in safe_start(None) if isinstance(message, Error)]
+    found = unsafe_settings()
     if wrong := sealed_wrongly(KeyRing(settings.ENCRYPTION_KEYS)):
         found.append(
             f"LLM_CALLER_ENCRYPTION_KEYS opens none of the credentials stored for {', '.join(wrong)}"

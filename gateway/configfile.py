@@ -217,12 +217,20 @@ def drift(name: str, path: Path) -> Drift | None:
         return None
     known = ConfigFile.objects.filter(name=name).first()
     if known is None:
-        empty = providers_loader.is_empty() if name == PROVIDERS else clients_loader.is_empty()
-        return Drift(file_changed=True, database_changed=not empty)
+        return Drift(file_changed=True, database_changed=not _is_empty(name))
     return Drift(
         file_changed=known.file_digest != digest,
         database_changed=known.content_digest != _digest(render(name)),
     )
+
+
+def is_new(name: str) -> bool:
+    """Whether the database never met the file and holds nothing of its kind: only then is there nothing to lose."""
+    return not ConfigFile.objects.filter(name=name).exists() and _is_empty(name)
+
+
+def _is_empty(name: str) -> bool:
+    return providers_loader.is_empty() if name == PROVIDERS else clients_loader.is_empty()
 
 
 def drifted() -> dict[str, str]:

@@ -10,10 +10,17 @@ import sys
 from pathlib import Path
 
 from gateway.backups import write_new
-from gateway.environment import env_file, missing_secrets, new_secret, render_example
+from gateway.environment import (
+    SettingsError,
+    env_file,
+    env_text,
+    missing_secrets,
+    new_secret,
+    render_example,
+)
 
-# As django-environ reads a line: nothing around the `=`, nothing but `export ` before the name; the last counts.
-_ASSIGNMENT = re.compile(r"^(?:export )?([A-Za-z_0-9]+)=([^\r\n]*)", re.MULTILINE)
+# As django-environ reads a line, behind the mark that some editors put before the first: nothing around the `=`, nothing but `export ` before the name; the last counts.
+_ASSIGNMENT = re.compile(r"^\ufeff?(?:export )?([A-Za-z_0-9]+)=([^\r\n]*)", re.MULTILINE)
 _BLANK = " \t'\""
 
 
@@ -44,7 +51,7 @@ def add(path: Path, name: str, value: str) -> None:
 
 def _with(text: str, name: str, value: str) -> str:
     """Empty assignments are filled where they stand, so that none shadows the value; else it is the last line."""
-    empty = re.compile(rf"^((?:export )?{name}=)[{_BLANK}]*(?=\r?$)", re.MULTILINE)
+    empty = re.compile(rf"^(\ufeff?(?:export )?{name}=)[{_BLANK}]*(?=\r?$)", re.MULTILINE)
     filled, count = empty.subn(lambda match: match[1] + value, text)
     if count:
         return filled
@@ -66,6 +73,11 @@ def _write(path: Path, text: str) -> None:
 
 def main() -> None:
     path = env_file()
+    try:
+        env_text(path)  # a secret on a line that nobody reads would be made a second time
+    except SettingsError as error:
+        sys.stderr.write(f"llm-caller: {error}\n")
+        sys.exit(2)
     made = complete(path, render_example())
     if made:
         sys.stderr.write(f"Made {', '.join(made)} in {path}\n")

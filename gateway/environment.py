@@ -4,15 +4,20 @@ The process environment wins over the file (`LLM_CALLER_ENV_FILE`, default `.env
 both, and `NAME_FILE` in place of any secret. `.env.example` and `docs/settings.md` are generated from here.
 """
 
+import io
 import json
 import os
 import re
 import secrets
 from collections.abc import Iterable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import environ
+
+from gateway import envlines
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 _IN_CHECKOUT = (BASE_DIR / "pyproject.toml").exists()
@@ -22,6 +27,7 @@ HOME = BASE_DIR if _IN_CHECKOUT else Path.cwd()
 """What relative folders and the environment file are below: the checkout, or else the working directory."""
 LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 MIN_SECRET_LENGTH = 32
+LISTS = ("list", "networks")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _PLACEHOLDER = re.compile(
     r"change[-_ ]?me|insecure|example|default|secret[-_]?key|placeholder|^(.)\1*$", re.IGNORECASE
@@ -33,7 +39,7 @@ class SettingsError(Exception):
 
 
 class Setting(NamedTuple):
-    """`kind`: str, int, bool, list, choice or secret. `example`: what `.env.example` sets, when not the default."""
+    """`kind`: str, url, int, bool, list, networks, choice or secret. `example`: what `.env.example` sets, when not the default."""
 
     name: str
     kind: str
@@ -57,10 +63,10 @@ SETTINGS: tuple[Setting, ...] = (
         "Where it listens and who may reach it",
         ("LLM_CALLER_HOST", "str", "127.0.0.1", "Address to bind. Anything but loopback opens the service to a network."),
         ("LLM_CALLER_PORT", "int", 4037, "Port to bind.", {"minimum": 1}),
-        ("LLM_CALLER_PUBLIC_URL", "str", "", "Where people reach it through a TLS proxy. `https://…` turns on secure cookies, HSTS and redirects; unset means plain HTTP on loopback."),
+        ("LLM_CALLER_PUBLIC_URL", "url", "", "Where people reach it through a TLS proxy. `https://…` turns on secure cookies, HSTS and redirects; unset means plain HTTP on loopback."),
         ("LLM_CALLER_ALLOWED_HOSTS", "list", "", "Host names that requests may name, comma-separated. Unset: localhost names, the bind address and the host of the public URL."),
-        ("LLM_CALLER_ALLOWED_NETWORKS", "list", LOOPBACK_NETWORKS, "Networks (CIDR) that may call at all; every route but /livez and /readyz."),
-        ("LLM_CALLER_TRUSTED_PROXIES", "list", "", "Networks (CIDR) of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."),
+        ("LLM_CALLER_ALLOWED_NETWORKS", "networks", LOOPBACK_NETWORKS, "Networks (CIDR) that may call at all; every route but /livez and /readyz."),
+        ("LLM_CALLER_TRUSTED_PROXIES", "networks", "", "Networks (CIDR) of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."),
         ("LLM_CALLER_MAX_BODY_BYTES", "int", 8_388_608, "Largest request body in bytes; more is answered 413 while it is still being read.", {"minimum": 1024}),
         ("LLM_CALLER_DRAIN_S", "int", 30, "Seconds that calls in flight may go on after SIGTERM or Ctrl+C."),
     ),
@@ -78,7 +84,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_TOTAL_TIMEOUT_MS", "int", 600_000, "Longest time for a call over all attempts.", {"minimum": 1}),
         ("LLM_CALLER_STREAM_COMMIT_MS", "int", 10_000, "A stream without a first event by then is answered 200 and kept alive with comments.", {"minimum": 1}),
         ("LLM_CALLER_STREAM_CHUNK_CHARS", "int", 4_000, "Longest content of one streamed delta in characters; longer ones are split.", {"minimum": 1}),
-        ("LLM_CALLER_EGRESS_ALLOW", "list", "", "Networks (CIDR) where providers may be reached beside public addresses and loopback, for example 192.168.0.0/16."),
+        ("LLM_CALLER_EGRESS_ALLOW", "networks", "", "Networks (CIDR) where providers may be reached beside public addresses and loopback, for example 192.168.0.0/16."),
         ("LLM_CALLER_HEALTH_INTERVAL_S", "int", 15, "Seconds between two rounds of provider probes.", {"minimum": 1}),
     ),
     *_in(
@@ -136,9 +142,21 @@ class Environment:
 
     def __init__(self) -> None:
         self._env = environ.FileAwareEnv()
-        path = env_file()
-        if path.exists():
-            environ.Env.read_env(str(path), overwrite=False)
+        environ.Env.read_env(io.StringIO(envlines.readable(env_text(env_file()))), overwrite=False)
+
+    def require_readable(self) -> None:
+        """Raises one `SettingsError` that names every setting which cannot be read or is unsafe."""
+        found = ["DEBUG must not be on"] if _BOOLEANS.get(os.environ.get("DEBUG", "").lower()) else []
+        for setting in SETTINGS:
+            try:
+                if setting.name in GENERATED:
+                    self.secret_list(setting.name)
+                elif setting.kind != "secret":  # a provider's key that is missing is that provider's affair
+                    self[setting.name]
+            except SettingsError as error:
+                found.append(str(error))
+        if found:
+            raise SettingsError("\n".join(found))
 
     def __getitem__(self, name: str) -> Any:
         setting = BY_NAME[name]
@@ -152,14 +170,12 @@ class Environment:
     def _read(self, setting: Setting) -> Any:
         text = self._env.str(setting.name, default="").strip()
         if text == "":
-            return (
-                [] if setting.kind == "list" and not setting.default else _convert(setting, setting.default)
-            )
+            return [] if setting.kind in LISTS and not setting.default else _convert(setting, setting.default)
         return _convert(setting, text)
 
     def secret_list(self, name: str) -> list[str]:
         """The keys of a secret that is a list. Raises `SettingsError` when one is missing or unsafe."""
-        keys = [part.strip() for part in str(self[name]).split(",") if part.strip()]
+        keys = _parts(str(self[name]))
         if not keys:
             raise SettingsError(
                 f"{name} is not set; ./uat/start_server.sh or `python -m gateway.envfile` makes one"
@@ -191,11 +207,21 @@ def _convert(setting: Setting, value: Any) -> Any:
         if value.lower() not in _BOOLEANS:
             raise ValueError
         return _BOOLEANS[value.lower()]
+    if setting.kind == "url":
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError
+    if setting.kind == "networks":
+        return [str(ip_network(part, strict=False)) and part for part in _parts(value)]
     if setting.kind == "list":
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return _parts(value)
     if setting.kind == "choice" and value not in setting.choices:
         raise ValueError
     return value
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _expected(setting: Setting) -> str:
@@ -205,11 +231,31 @@ def _expected(setting: Setting) -> str:
         return f"a whole number of at least {setting.minimum}"
     if setting.kind == "choice":
         return "one of " + ", ".join(setting.choices)
-    return {"bool": "true or false"}.get(setting.kind, "readable")
+    words = {
+        "bool": "true or false",
+        "networks": "a list of networks such as 10.1.0.0/16",
+        "url": "an http:// or https:// URL",
+    }
+    return words.get(setting.kind, "readable")
 
 
 def env_file() -> Path:
     return HOME / (os.environ.get("LLM_CALLER_ENV_FILE") or ".env")
+
+
+def env_text(path: Path) -> str:
+    """What the file says, "" where there is none. Raises `SettingsError` for lines that nobody would read."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8") from None
+    if problems := envlines.problems_of(text):
+        raise SettingsError("\n".join(f"{path}, {said}" for said in problems))
+    return text
 
 
 def own_places() -> list[str]:

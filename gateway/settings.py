@@ -11,6 +11,7 @@ import environ
 from gateway.environment import SHIPPED, Environment, SettingsError
 
 ENVIRONMENT = Environment()
+ENVIRONMENT.require_readable()
 STATE_DIR = ENVIRONMENT.folder("LLM_CALLER_STATE_DIR")
 CONFIG_DIR = ENVIRONMENT.folder("LLM_CALLER_CONFIG_DIR")
 HOST, PORT = ENVIRONMENT["LLM_CALLER_HOST"], ENVIRONMENT["LLM_CALLER_PORT"]
@@ -21,8 +22,6 @@ ENCRYPTION_KEYS = ENVIRONMENT.secret_list("LLM_CALLER_ENCRYPTION_KEYS")
 SECRET_KEY = ENVIRONMENT.secret_list("DJANGO_SECRET_KEY")[0]
 DEBUG = False
 _public = urlsplit(PUBLIC_URL)
-if PUBLIC_URL and (_public.scheme not in ("http", "https") or not _public.hostname):
-    raise SettingsError("LLM_CALLER_PUBLIC_URL is not an http:// or https:// URL")
 _bracketed = f"[{HOST}]" if ":" in HOST else HOST
 ALLOWED_HOSTS = ENVIRONMENT["LLM_CALLER_ALLOWED_HOSTS"] or [
     "localhost",

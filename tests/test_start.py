@@ -62,6 +62,81 @@ def test_an_insecure_or_unreadable_setting_stops_the_start(
     assert "Traceback" not in done.stderr
 
 
+BAD = {
+    "DEBUG": "1",
+    "LLM_CALLER_RETRY_ATTEMPTS": "canary",
+    "LLM_CALLER_PUBLIC_URL": "canary",
+    "LLM_CALLER_LOG_LEVEL": "canary",
+    "LLM_CALLER_TRUSTED_PROXIES": "10.0.0.0/8,canary",
+    "LLM_CALLER_EGRESS_ALLOW": "canary",
+    "LLM_CALLER_TOKEN_PEPPERS": "canary",
+}
+
+
+@pytest.mark.parametrize("command", ["prepare", "serve", "issue_token"])
+def test_every_bad_setting_is_named_at_once_by_every_command(tmp_path: Path, command: str) -> None:
+    with closing(RunningGateway(tmp_path, BAD)) as gateway:
+        done = gateway.manage(command, check=False)
+    assert done.returncode == 2
+    assert [name for name in BAD if name not in done.stderr] == []
+    assert "canary" not in done.stderr
+    assert len(done.stderr.splitlines()) == len(BAD)
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"DEBUG": "1"}, "DEBUG must not be on"),
+        (
+            {"LLM_CALLER_RETRY_ATTEMPTS": "two"},
+            "LLM_CALLER_RETRY_ATTEMPTS is not a whole number of at least 1",
+        ),
+        (
+            {"LLM_CALLER_HOST": "0.0.0.0", "LLM_CALLER_ALLOWED_HOSTS": "*"},
+            "LLM_CALLER_ALLOWED_HOSTS must not",
+        ),
+        (
+            {"LLM_CALLER_OTEL_ENDPOINT": "nonsense"},
+            "LLM_CALLER_OTEL_ENDPOINT is not an http:// or https:// URL",
+        ),
+    ],
+)
+def test_the_documented_start_ends_with_2_for_a_refused_setting(
+    tmp_path: Path, env: dict[str, str], named: str
+) -> None:
+    own = {"LLM_CALLER_VENV": str(Path(sys.prefix)), "PYTHON": sys.executable, **env}
+    with closing(RunningGateway(tmp_path, own)) as gateway:
+        command = [str(ROOT / "uat" / "start_server.sh")]
+        gateway.env["LLM_CALLER_ENV_FILE"] = str(tmp_path / "test.env")
+        done = subprocess.run(command, env=gateway.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "config").exists(), "nothing was prepared"
+
+
+def test_a_setting_that_is_mistyped_is_told_with_the_name_that_is_near(prepared: RunningGateway) -> None:
+    own = prepared.folder / "test.env"
+    own.write_text("LLM_CALLER_LOG_LEVL=warn\nLLM_CALLER_DRAIN_S=1\nLLM_CALLER_DRAIN_S=2\n")
+    prepared.env |= {"LLM_CALLER_ENV_FILE": str(own), "LLM_CALLER_PROT": "1", "LLM_CALLER_WHATEVER": "canary"}
+    told = (
+        "LLM_CALLER_LOG_LEVL is not a setting and is not read; LLM_CALLER_LOG_LEVEL is meant?",
+        "LLM_CALLER_PROT is not a setting and is not read; LLM_CALLER_PORT is meant?",
+        "LLM_CALLER_WHATEVER is not a setting and is not read",
+        f"LLM_CALLER_DRAIN_S has several values in {own}, on lines 2, 3; the last counts",
+    )
+    said = prepared.manage("prepare", "--no-uat-token").stderr
+    assert [line for line in said.splitlines() if line.startswith("warning: ")] == [
+        f"warning: {t}" for t in told
+    ]
+    checked = prepared.manage("check").stderr
+    assert all(words in checked for words in told)
+    prepared.start()
+    logged = [line["metadata"] for line in prepared.log_lines() if line["level"] == "warn"]
+    assert [metadata["problem"] for metadata in logged if "problem" in metadata] == list(told)
+    assert "canary" not in said + checked
+
+
 def test_a_wrong_encryption_key_stops_the_start(prepared: RunningGateway) -> None:
     seal = (
         "from django.conf import settings; from providers.models import Provider; from providers.secrets import KeyRing;"

@@ -174,3 +174,11 @@ def test_the_command_names_what_it_made_and_shows_no_secret(path: Path) -> None:
     )
     assert first.stderr == f"Made {', '.join(GENERATED)} in {path}\n"
     assert (first.stdout, second.stdout, second.stderr) == ("", "", "")
+
+
+def test_a_secret_behind_the_mark_of_an_editor_is_neither_lost_nor_made_twice(path: Path) -> None:
+    given(path, f"\ufeff{KEY}=kept\r\n{PEPPERS}=\r\n".encode())
+    assert envfile.complete(path, "") == [PEPPERS, KEYS]
+    given(path, f"\ufeff{KEY}=\n".encode())
+    assert KEY in envfile.complete(path, "")
+    assert path.read_bytes().count(KEY.encode()) == 1

@@ -13,14 +13,28 @@ from django.db import transaction
 
 from clients.loader import is_known, issue
 from clients.types import METHODS
-from gateway import envfile
+from gateway import envfile, odd_settings
 from gateway.attribution import attributed
-from gateway.backups import SaveError, backups_of
-from gateway.configfile import CLIENTS, FILES, ImportRefused, drift, export_file, import_files, peppers
+from gateway.backups import SaveError, backups_of, write_new
+from gateway.checks import unsafe_settings
+from gateway.configfile import (
+    CLIENTS,
+    FILES,
+    ImportRefused,
+    drift,
+    export_file,
+    import_files,
+    is_new,
+    peppers,
+)
 from gateway.environment import SHIPPED, env_file
 
 UAT_CLIENT = "uat"
 PASSWORD_FILE = "admin-password.txt"  # noqa: S105 - a file's name
+
+
+def example_of(name: str) -> Path:
+    return SHIPPED / "config" / name.replace(".json", ".example.json")
 
 
 class Command(BaseCommand):
@@ -29,10 +43,16 @@ class Command(BaseCommand):
         "changed, and issues a token for the UAT client. Hints go to stderr."
     )
 
+    requires_system_checks: list[str] = []
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-uat-token", action="store_true", help="issue no token for the client uat")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if problems := unsafe_settings():
+            raise CommandError("\n".join(problems), returncode=2)
+        for warning in odd_settings.warnings():
+            self._hint(f"warning: {warning}")
         os.umask(0o077)  # the database file too is its owner's alone
         Path(settings.STATE_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
@@ -44,15 +64,23 @@ class Command(BaseCommand):
             self._issue_uat_token()
 
     def _copy_examples(self) -> None:
-        """Only files that are missing; what is there is the operator's."""
+        """Only what is missing, and only for a database that has nothing of it: what holds providers or clients must
+        not be told by an example to forget them, because a folder is not mounted or was not restored."""
         for name in FILES:
             target: Path = settings.CONFIG_DIR / name
-            if target.exists():
+            if os.path.exists(target):
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            example = SHIPPED / "config" / name.replace(".json", ".example.json")
-            with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(example.read_bytes())
+            if os.path.lexists(target) or not is_new(name):
+                self._hint(
+                    f"warning: {target} is missing; the database stands. To write the file anew: manage.py export_config"
+                )
+                continue
+            example = example_of(name)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_new(target, example.read_bytes())
+            except OSError as error:
+                raise CommandError(f"{target} cannot be written ({error.strerror})", returncode=2) from None
             self._hint(f"Copied {example.name} to {target}")
 
     def _make_admin(self) -> None:
@@ -75,23 +103,36 @@ class Command(BaseCommand):
         """A file that alone has changed is imported; if both sides changed, the database stands (contract §3)."""
         for name in FILES:
             path: Path = settings.CONFIG_DIR / name
-            found = drift(name, path)
-            if found is None or not found.file_changed:
-                continue
-            if found.database_changed:
+            try:
+                found = drift(name, path)
+                if found is None or not found.file_changed:
+                    continue
+                # Put there by the first start of a checkout that a database was brought to later.
+                untouched = path.read_bytes() == example_of(name).read_bytes() and not is_new(name)
+            except OSError as error:
+                raise CommandError(f"{path} cannot be read ({error.strerror})", returncode=2) from None
+            if found.database_changed or untouched:
+                why = (
+                    "and the database both changed"
+                    if found.database_changed
+                    else "is the example as it came, not what the database met last"
+                )
                 self._hint(
-                    f"warning: {path} and the database both changed; the database stands. To take the file: "
+                    f"warning: {path} {why}; the database stands. To take the file: "
                     f"manage.py import_config; to write the database over it: manage.py export_config"
                 )
-                continue
-            try:
-                outcome = import_files({name: path}, author="start")
-            except ImportRefused as refused:
-                listed = "\n".join(str(problem) for problem in refused.problems)
-                raise CommandError(f"{listed}\n{name} was not imported", returncode=2) from None
-            for warning in outcome.warnings + outcome.consequences:
-                self._hint(f"warning: {warning}")
-            self._hint(f"Imported {path}")
+            else:
+                self._import(name, path)
+
+    def _import(self, name: str, path: Path) -> None:
+        try:
+            outcome = import_files({name: path}, author="start")
+        except ImportRefused as refused:
+            listed = "\n".join(str(problem) for problem in refused.problems)
+            raise CommandError(f"{listed}\n{name} was not imported", returncode=2) from None
+        for warning in outcome.warnings + outcome.consequences:
+            self._hint(f"warning: {warning}")
+        self._hint(f"Imported {path}")
 
     def _issue_uat_token(self) -> None:
         """Into the environment file, so that `uat/run_uat.py` finds it; anew when it is no longer known."""

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from gateway import odd_settings
 from gateway.checks import startup_problems
 from gateway.configfile import drifted
 from telemetry.log_file import RotatingFile
@@ -36,6 +37,7 @@ class Command(BaseCommand):
         )
         warn_of_endless_redirects()
         warn_of_drift()
+        warn_of_odd_settings()
         spare_the_collector()
         code = server.run()
         log.stop()
@@ -62,6 +64,11 @@ def warn_of_endless_redirects() -> None:
 def warn_of_drift() -> None:
     for name, words in drifted().items():
         log.warn("Configuration and file differ", metadata={"file": name, "difference": words})
+
+
+def warn_of_odd_settings() -> None:
+    for said in odd_settings.warnings():
+        log.warn("Setting is not read as it stands", metadata={"problem": said})
 
 
 def spare_the_collector() -> None:
