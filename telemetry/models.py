@@ -75,7 +75,7 @@ class RequestLog(models.Model):
         ]
 
     def __str__(self) -> str:
-        return str(self.call_id)
+        return str(self.call_id or "a call whose id cannot be read")
 
     @property
     def digested(self) -> list[str]:

@@ -29,6 +29,11 @@ SHAPES = [
     *('{"rate":5,"concurrency":[]}', '[{"durationMs":"x","status":"y","provider":{},"model":[]}]'),
     *('{"routing":{"considered":[{"provider":"a","score":"x","bonus":[]}]}}', '{"removed":"x"}'),
 ]
+UNREAD = {
+    "attempts": "Whom it asked cannot be read.",
+    "decision": "What was decided cannot be read.",
+    "sanitised": "<dd> not readable </dd>",
+}
 CELLS = [
     *(("started_at", text) for text in ("junk", "2026-13-45 00:00:00", "", "0001-01-01 00:00:00")),
     *(("started_at", "9999-12-31 23:59:59.999999"), ("call_id", "junk"), ("call_id", "")),
@@ -105,6 +110,7 @@ def test_a_call_page_opens_whatever_shape_its_parts_have(olga: Browser, row: int
                 page = check(olga, row)
                 if not text.startswith("{"):
                     assert f"No gateway writes what stands in {column}: it is not shown below." in page
+                    assert UNREAD[column] in page
 
 
 def test_one_odd_cell_spoils_no_page(olga: Browser, row: int) -> None:
