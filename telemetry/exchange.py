@@ -19,7 +19,8 @@ import msgspec
 
 from telemetry.families import BUCKETS_MS
 from telemetry.journal import is_alive
-from telemetry.metrics import State, added, bound, replace_file
+from telemetry.metrics import State, added, bound
+from telemetry.replaced_file import replace_file
 
 ENDED = "ended.state"
 REMEMBERED = 1_000

@@ -3,7 +3,6 @@
 Percentiles come from the last `SAMPLES` calls of a method; the histograms for Prometheus count all.
 """
 
-import os
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ import msgspec
 
 from telemetry import families
 from telemetry.families import BUCKETS_MS, OK, OTHER, Family, outcome_class
+from telemetry.replaced_file import replace_file
 
 SAMPLES = 2_048
 MAX_MODELS = 200
@@ -288,19 +288,3 @@ def write_snapshot(folder: Path, told: dict[str, Any] | None = None) -> None:
     replace_file(
         folder / SNAPSHOT_FILE, msgspec.json.encode(get_metrics_snapshot() if told is None else told)
     )
-
-
-def replace_file(target: Path, data: bytes) -> None:
-    """In one step, so that a reader never sees half of it. Raises `OSError`."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(fd)
-    temporary.replace(target)
