@@ -4,6 +4,7 @@ A problem is a pair: a JSON pointer below the entry, and a sentence. Sentences n
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -125,10 +126,8 @@ def gather(entries: Iterable[tuple[int, ClientEntry]]) -> tuple[dict[str, Regist
 
 
 def _repeated_ids(registered: dict[str, Registered]) -> list[Problem]:
-    ids = [token.id for item in registered.values() for token in item.tokens]
-    return [
-        ("/clients", f"The token id {twice} appears twice") for twice in {i for i in ids if ids.count(i) > 1}
-    ]
+    counts = Counter(token.id for item in registered.values() for token in item.tokens)
+    return [("/clients", f"The token id {name} appears twice") for name, n in counts.items() if n > 1]
 
 
 def _without_tokens(entry: ClientEntry) -> ClientEntry:

@@ -12,6 +12,7 @@ from django.shortcuts import render
 
 from clients.grants import change_methods
 from clients.models import Client
+from clients.turns import take_turn
 from clients.types import METHODS
 
 PER_PAGE = 50
@@ -71,6 +72,7 @@ def _apply(admin: ModelAdmin, request: HttpRequest) -> int:
     wanted = _differences(request.POST)
     changed = 0
     with transaction.atomic():
+        take_turn()
         for client in Client.objects.select_for_update().filter(pk__in=wanted):
             add, remove = wanted[client.pk]
             done = change_methods(client, add=add, remove=remove)

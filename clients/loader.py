@@ -23,6 +23,7 @@ from clients.expiry import end_of_overlap, state_of
 from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
 from clients.permissions import parse_networks
 from clients.tokens import HASH_SCHEME, Minted, Pepper, mint, new_token_id
+from clients.turns import take_turn
 from clients.types import Client as FrozenClient
 from clients.types import RateLimit, Token
 
@@ -103,13 +104,17 @@ def issue(tool_id: str, methods: Iterable[str], pepper: Pepper, expires_at: date
 
 
 def revoke(token_id: str) -> bool:
-    """False when there is no such token. Revoking twice keeps the first moment."""
+    """False when there is no such token. Revoking twice keeps the first moment, and tells the running processes once
+    more: whoever revokes again may do so because the token still works.
+
+    Runs inside the caller's transaction.
+    """
+    take_turn()
     token = ClientToken.objects.filter(token_id=token_id).first()
     if token is None:
         return False
-    if token.revoked_at is None:
-        token.revoked_at = timezone.now()
-        token.save()
+    token.revoked_at = token.revoked_at or timezone.now()
+    token.save()
     return True
 
 
@@ -129,6 +134,7 @@ def rotate(token_id: str, pepper: Pepper, *, overlap: timedelta, expires_at: dat
 
     Runs inside the caller's transaction. Raises `NotActive`.
     """
+    take_turn()
     old = ClientToken.objects.select_for_update().filter(token_id=token_id).first()
     now = timezone.now()
     if old is None or state_of(old.expires_at, old.revoked_at, now).name != "active":

@@ -3,8 +3,8 @@
 A new token is in the answer of the POST itself and nowhere else: no redirect, no session, no history.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from clients.models import Client, ClientToken
 from clients.snippets import base_url, snippets
 from clients.token_forms import ExpiryForm, IssueForm, RotateForm, like
 from clients.tokens import Minted, Pepper, parse_peppers
+from clients.turns import take_turn
 
 ADD, CHANGE = "clients.add_clienttoken", "clients.change_clienttoken"
 MAX_DIGITS = 18
@@ -101,9 +102,15 @@ def _require(request: HttpRequest, *permissions: str) -> None:
         raise PermissionDenied
 
 
-def _transaction(request: HttpRequest) -> AbstractContextManager[Any]:
+@contextmanager
+def _transaction(request: HttpRequest) -> Iterator[None]:
     """Only looking takes no lock: on SQLite a transaction would hold up whoever writes."""
-    return transaction.atomic() if request.method == "POST" else nullcontext()
+    if request.method != "POST":
+        yield
+        return
+    with transaction.atomic():
+        take_turn()
+        yield
 
 
 def _row(model: Any, request: HttpRequest, *, pk: str) -> Any:

@@ -9,6 +9,7 @@ class GatewayConfig(AppConfig):
         from clients import import_rules as clients_rules
         from clients.naming import clients_naming
         from clients.suggestions import model_warnings_from, provider_names_from
+        from clients.turns import turns_by as clients_turns_by
         from gateway import changes, checks, idle_sessions, roles, versions  # noqa: F401 - importing registers the checks
         from gateway.environment import own_places
         from gateway.judge import refuse
@@ -17,6 +18,7 @@ class GatewayConfig(AppConfig):
         from providers.dependents import clients_naming_from
         from providers.loader import provider_names
         from providers.secrets import close_places
+        from providers.turns import turns_by as providers_turns_by
         from providers.unlisted import allowed_warnings
 
         close_places(own_places())
@@ -25,6 +27,8 @@ class GatewayConfig(AppConfig):
         versions.watch_after()
         roles.watch()
         idle_sessions.watch()
+        clients_turns_by(versions.queue)
+        providers_turns_by(versions.queue)
         provider_names_from(provider_names)
         model_warnings_from(allowed_warnings)
         clients_naming_from(clients_naming)

@@ -5,6 +5,8 @@ import re
 import time
 from pathlib import Path
 
+from telemetry.replaced_file import replace_file
+
 KEEP = 2
 
 
@@ -18,14 +20,10 @@ def save(path: Path, data: bytes) -> list[Path]:
     `NAME.bkup` and whatever else lies there is the operator's own and never touched.
     """
     backup = _copy_aside(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_new(temporary, data)
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        replace_file(path, data, durable=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         left = f"; its backup is {backup.name}" if backup else ""
         raise SaveError(f"{path.name} could not be written ({error.strerror}){left}") from None
     return prune(path)
@@ -66,14 +64,6 @@ def write_new(path: Path, data: bytes) -> None:
     except OSError:
         path.unlink(missing_ok=True)
         raise
-    finally:
-        os.close(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)
 

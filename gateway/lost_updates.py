@@ -19,6 +19,7 @@ from django.db.models import Model, Q
 from django.forms.models import _get_foreign_key
 from django.http import HttpRequest, HttpResponse
 
+from gateway import versions
 from gateway.changes import NOT_CONFIGURATION, is_secret, watched
 from gateway.console.change_log import in_words
 from gateway.models import ConfigChange
@@ -62,9 +63,11 @@ class GuardedAdmin:
 
     def get_object(self: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Who saves waits for who is saving: the row is read once the other's is stored."""
+        changes = request.method == "POST" and connection.in_atomic_block
+        if changes and self.model._meta.app_label in versions.WATCHED_APPS:
+            versions.queue()
         found = super().get_object(request, *args, **kwargs)  # type: ignore[misc]
-        queues = connection.in_atomic_block and connection.features.has_select_for_update
-        if found is None or request.method != "POST" or not queues:
+        if found is None or not changes or not connection.features.has_select_for_update:
             return found
         self.model._base_manager.select_for_update().filter(pk=found.pk).first()
         return super().get_object(request, *args, **kwargs)  # type: ignore[misc]

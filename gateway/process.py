@@ -13,7 +13,7 @@ from gateway.edge.front import Front
 from gateway.gauges import version
 from gateway.monitor import Monitor
 from gateway.places import audit_folder, journal_folder
-from gateway.reload import Watcher, build_policy, load_runtime
+from gateway.reload import Loaded, Watcher, build_policy, load_runtime
 from gateway.runtime import Gateway, Runtime
 from gateway.scrape import Scrape
 from gateway.writer_process import WriterProcess
@@ -42,9 +42,9 @@ class Process:
     async def start(self) -> None:
         """Raises `SettingsError`, `JournalError` or a database error; then the process has to end."""
         loop = asyncio.get_running_loop()
-        runtime = await loop.run_in_executor(None, _load)
+        loaded = await loop.run_in_executor(None, _load)
         gateway = Gateway(
-            runtime=runtime,
+            runtime=loaded.runtime,
             providers=Caller(open_transport(egress())),
             journal=Journal(journal_folder(), durability=_durability()),
             metrics=METRICS,
@@ -53,7 +53,7 @@ class Process:
         self._gateway = gateway
         if endpoint := settings.ENVIRONMENT["LLM_CALLER_OTEL_ENDPOINT"]:
             gateway.spans = Exporter(endpoint, version=version())
-        watcher = self._watcher = Watcher(runtime, lambda new: loop.call_soon_threadsafe(self._swap, new))
+        watcher = self._watcher = Watcher(loaded, lambda new: loop.call_soon_threadsafe(self._swap, new))
         self._monitor = Monitor(
             gateway,
             interval_s=settings.ENVIRONMENT["LLM_CALLER_HEALTH_INTERVAL_S"],
@@ -141,7 +141,7 @@ def _durability() -> Durability:
     return Durability(settings.ENVIRONMENT["LLM_CALLER_AUDIT_SYNC"], on_failure=failed)
 
 
-def _load() -> Runtime:
+def _load() -> Loaded:
     from django.db import connection
 
     os.makedirs(settings.STATE_DIR, mode=0o700, exist_ok=True)

@@ -13,7 +13,7 @@ from clients.directory import Directory
 from clients.limits import Concurrency, FailureGuard, Limiter
 from clients.types import RateLimit
 from providers.attempt import Caller as ProviderCaller
-from providers.catalog import Catalog, Observation
+from providers.catalog import Catalog, Observation, has_model
 from providers.decision import Choices
 from providers.secrets import KeyRing
 from telemetry.digests import DigestKey
@@ -99,6 +99,11 @@ class Gateway:
         self.running: set[asyncio.Task[object]] = set()
         self.draining = False
         self.drain_over = False
+
+    def offers(self, provider: str, model: str) -> bool:
+        """Whether the provider's catalogue has the model, configured or found there."""
+        known = self.runtime.catalog.providers.get(provider)
+        return known is not None and has_model(known, self.observations.providers.get(provider), model)
 
     def cut(self) -> None:
         """The drain's time is over: what still runs ends with outcome DRAINED."""

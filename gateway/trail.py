@@ -281,6 +281,7 @@ class Trail:
             first_event_ms=self.first_event_ms,
             tokens=(self.usage.input_tokens, self.usage.output_tokens),
             limit=(problem.reason or RATE).lower() if problem else RATE,
+            offers=self.gateway.offers,
         )
         log_end(self, duration)
         if self.gateway.spans is not None and self.run.trace is not None:

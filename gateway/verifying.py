@@ -24,7 +24,8 @@ class Schedule:
         if not self._every or (self._process is not None and self._process.poll() is None):
             return
         since = due_since()
-        if since is None or now - since < self._every:
+        # One in the future, of a wrong clock or of somebody who would rather have none, counts for nothing.
+        if since is None or timedelta(0) <= now - since < self._every:
             return
         # What it finds it keeps in the database; what keeps it from looking, it says on standard error.
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and script

@@ -19,10 +19,25 @@ from gateway.rendering import pack, render_all
 WATCHED_APPS = frozenset({"providers", "clients"})
 _QUEUE = 0x4C4C4D43
 """The name of PostgreSQL's advisory lock. SQLite's transactions queue by themselves."""
+LATEST = 64
 
 
 def newest() -> int:
     return ConfigVersion.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def latest() -> tuple[int, ...]:
+    """The newest numbers, highest first. What changes outside of a transaction does not queue, so that a lower
+    number may be committed after a higher one: whoever compares these sees it all the same."""
+    return tuple(ConfigVersion.objects.order_by("-pk").values_list("pk", flat=True)[:LATEST])
+
+
+def queue() -> None:
+    """Waits for whoever else is changing the configuration; held until the transaction is over, nothing outside of
+    one. Before any row is locked: of two who take row and queue in different orders, each waits for the other."""
+    if connection.in_atomic_block and connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_QUEUE])
 
 
 class _Before:
@@ -64,9 +79,7 @@ def remember() -> None:
     if not connection.in_atomic_block:
         _outside.before, _outside.noted = pack(render_all()), None
     elif _before() is None:
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_QUEUE])
+        queue()
         transaction.on_commit(_Before(pack(render_all())))
 
 

@@ -21,6 +21,8 @@ from telemetry.set_aside import NAME as SET_ASIDE
 
 RESTART_AFTER_S = 1.0
 BACKLOG_BYTES = 64 * 1024 * 1024
+OLDEST_S = 60
+"""A line is stored within two seconds. One that waits so long is not on its way: its writer is stuck, or the database is."""
 KEEPS_ENDING, WITHIN_S = 3, 60
 
 
@@ -73,6 +75,8 @@ class WriterProcess:
         """What is not well, though the writer runs."""
         if self._behind.bytes > BACKLOG_BYTES:
             yield f"{self._behind.bytes // (1024 * 1024)} MiB of the journal wait for the database"
+        elif self._behind.oldest_s > OLDEST_S:
+            yield f"The journal waits for the database: the oldest line since {_ago(self._behind.oldest_s)}"
         yield from faults(self._journal)
         if self._behind.set_aside:
             yield (
@@ -80,7 +84,7 @@ class WriterProcess:
             )
         yield from faults(self._audit)
         if (verified := verdict.told(self._audit)) is not None and verified.found:
-            yield f"The last verification of the record found {verified.found} that is not as it was signed"
+            yield f"The last verification of the record found {_findings(verified.found)}"
 
     def stop(self, timeout_s: float = 10) -> None:
         """Closes the pipe and waits until what is in the journal has been written."""
@@ -97,3 +101,13 @@ class WriterProcess:
             # It goes on by itself and ends when it is done; the journal is safe on disk.
             log.warn("The journal's writer is still busy")
         self._process = None
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _findings(n: int) -> str:
+    return (
+        "1 thing that is not as it was signed" if n == 1 else f"{n} things that are not as they were signed"
+    )

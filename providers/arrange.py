@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from providers.models import Provider, ProviderModel
+from providers.turns import take_turn
 
 MAX_NAME = 100
 
@@ -21,6 +22,7 @@ def move(provider: Provider, steps: int) -> tuple[int, int]:
     Returns its place before and after. Rows whose number stays are not saved.
     """
     with transaction.atomic():
+        take_turn()
         rows = list(Provider.objects.select_for_update().order_by("position", "pk"))
         place = [row.pk for row in rows].index(provider.pk)
         moved = rows.pop(place)
@@ -36,6 +38,7 @@ def move(provider: Provider, steps: int) -> tuple[int, int]:
 def duplicate(provider: Provider) -> Provider:
     """A disabled copy at the end of the order, without the stored key, which is bound to its own row."""
     with transaction.atomic():
+        take_turn()
         configured = list(provider.model_rows.filter(configured=True))
         discovered = list(provider.model_rows.filter(configured=False))
         capabilities = list(provider.capability_rows.all())

@@ -37,6 +37,12 @@ def models_of(provider: Provider, seen: Observation | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*configured, *(seen.models if seen else ()))))
 
 
+def has_model(provider: Provider, seen: Observation | None, model: str) -> bool:
+    """Whether it is in the provider's catalogue."""
+    configured = model == provider.default_model or model in provider.models
+    return configured or model in provider.defaults.values() or (seen is not None and model in seen.models)
+
+
 def model_for(provider: Provider, capability: Capability) -> str:
     return provider.defaults.get(capability, provider.default_model)
 

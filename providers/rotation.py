@@ -6,6 +6,7 @@ from django.db import transaction
 
 from providers.models import Provider
 from providers.secrets import KeyRing, SealError
+from providers.turns import take_turn
 
 
 class Rotated(NamedTuple):
@@ -26,6 +27,7 @@ class UnopenedError(Exception):
 def rotate(keys: KeyRing) -> Rotated:
     """One transaction, in which running processes see one change at most. Raises `UnopenedError`."""
     with transaction.atomic():
+        take_turn()
         # Locked, so that a key entered meanwhile is not overwritten by the one before it.
         stored = Provider.objects.select_for_update().filter(stored_credential__isnull=False)
         rows, unopened = list(stored), []

@@ -27,6 +27,7 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
 STATE = {"served": "ok", "refused": "degraded", "failed": "failed", "broken-off": "off"}
 """How pages mark a class."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _PLACE = re.compile(r"(\d{1,18})-([0-9a-f]{32})", re.ASCII)
 
 

@@ -19,7 +19,8 @@ import msgspec
 
 from telemetry.families import BUCKETS_MS
 from telemetry.journal import is_alive
-from telemetry.metrics import State, added, bound, replace_file
+from telemetry.metrics import State, added, bound
+from telemetry.replaced_file import replace_file
 
 ENDED = "ended.state"
 REMEMBERED = 1_000
@@ -87,12 +88,12 @@ class Exchange:
 
     def bury(self) -> None:
         """Moves the counts of processes that have died. Raises `OSError`."""
-        dead = [owner for owner in self._owners() if not is_alive(self._folder / f"{owner}.lock")]
-        if not dead:
+        if not self._dead():
             return
         with self._alone(wait=False) as mine:
             if mine:
-                self._move(dead)
+                # Again: one that was about to lock its file lives by now, and another's counts have been moved.
+                self._move(self._dead())
 
     def stop(self) -> None:
         """From here on others take this process for dead; what it published counts on."""
@@ -113,6 +114,9 @@ class Exchange:
             for half_written in self._folder.glob(f".{owner}.state.*"):
                 half_written.unlink(missing_ok=True)
             (self._folder / f"{owner}.lock").unlink(missing_ok=True)
+
+    def _dead(self) -> list[str]:
+        return [owner for owner in self._owners() if not is_alive(self._folder / f"{owner}.lock")]
 
     def _owners(self) -> list[str]:
         """All other processes that have left a file."""

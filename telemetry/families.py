@@ -64,7 +64,7 @@ TOKENS = Family(
     "tokens",
     "counter",
     ("provider", "model", "direction"),
-    "Tokens as providers count them, input and output. Past 200 models the rest are 'other'.",
+    "Tokens as providers count them, input and output. A model that its provider is not known to have, and all past 200, are 'other'.",
 )
 LIMITED = Family(
     "limit_refusals",
@@ -245,6 +245,6 @@ def render_docs() -> str:
         "`provider_error`; `client_closed` (the client left first); `gateway_error` (configuration, overload, drain, a",
         "defect).",
         "",
-        "Names of providers and models are labels up to a thousand and two hundred; what comes later counts as `other`.",
+        "Names of providers and models are labels up to a thousand and two hundred; what comes later counts as `other`, and so does a model that is neither configured for its provider nor found there.",
     ]
     return "\n".join(lines) + "\n"

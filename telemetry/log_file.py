@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+FOR_OTHERS = 0o077
+"""The rights of a file that a log has not: it names clients and addresses."""
 LARGE_BYTES = 5 * 1024 * 1024
 """What the runbook wants to be warned of: a log file past 5 MiB, which rotation was set to allow."""
 
@@ -101,7 +103,10 @@ class RotatingFile:
         if not data:
             return
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = os.fstat(fd).st_size
+        found = os.fstat(fd)
+        size = found.st_size
+        if found.st_mode & FOR_OTHERS:
+            _close_to_others(fd)
         try:
             view = memoryview(data)
             while view:
@@ -116,6 +121,14 @@ class RotatingFile:
         for number in range(self.max_files, 0, -1):
             source = self.path if number == 1 else Path(f"{self.path}.{number - 1}")
             if source.exists():
-                source.replace(f"{self.path}.{number}")
+                target = source.replace(f"{self.path}.{number}")
+                if target.stat().st_mode & FOR_OTHERS:
+                    _close_to_others(target)
         if self.max_files == 0:
             self.path.unlink(missing_ok=True)
+
+
+def _close_to_others(file: Path | int) -> None:
+    """One that was there before. Of another user's file the rights are his to give; lines are written all the same."""
+    with suppress(PermissionError):
+        os.chmod(file, 0o600)

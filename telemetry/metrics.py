@@ -3,10 +3,9 @@
 Percentiles come from the last `SAMPLES` calls of a method; the histograms for Prometheus count all.
 """
 
-import os
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import msgspec
 
 from telemetry import families
 from telemetry.families import BUCKETS_MS, OK, OTHER, Family, outcome_class
+from telemetry.replaced_file import replace_file
 
 SAMPLES = 2_048
 MAX_MODELS = 200
@@ -23,6 +23,8 @@ RESULTS = ("success", "error", "cancelled")
 """How a call ended for the provider that was asked last; cancelled: the client left, or the gateway stopped."""
 Labels = tuple[str, ...]
 Number = int | float
+Offers = Callable[[str, str], bool]
+"""Whether a provider is known to have a model."""
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -49,6 +51,10 @@ class Attempt(Protocol):
     def model(self) -> str: ...
     @property
     def classification(self) -> str | None: ...
+
+
+def everything(provider: str, model: str) -> bool:
+    return True
 
 
 class Metrics:
@@ -78,9 +84,11 @@ class Metrics:
         first_event_ms: float | None = None,
         tokens: tuple[int, int] = (0, 0),
         limit: str = "rate",
+        offers: Offers = everything,
     ) -> None:
         """One finished call. `outcome`: `ok` or the code it failed with. `tokens`: in and out, of the last attempt.
-        `limit`: which one, for a call that its client's limits refused."""
+        `limit`: which one, for a call that its client's limits refused. `offers`: asked of models that have no label
+        yet; one that is not offered gets none."""
         latencies = self._latencies.get(method)
         if latencies is None:
             latencies = self._first_call(method)
@@ -91,7 +99,9 @@ class Metrics:
         if first_event_ms is not None:
             _count_in(self._first_tokens, group, first_event_ms)
         if attempts:
-            self._observe_attempts(method, attempts, outcome, tokens)
+            self._observe_attempts(method, attempts, outcome)
+            if tokens[0] or tokens[1]:
+                self._observe_tokens(attempts[-1], tokens, offers)
         elif group[1] == "limited":
             self._limited[(limit,)] += 1
 
@@ -102,20 +112,19 @@ class Metrics:
         latencies = self._latencies[method] = deque(maxlen=SAMPLES)
         return latencies
 
-    def _observe_attempts(
-        self, method: str, attempts: Sequence[Attempt], outcome: str, tokens: tuple[int, int]
-    ) -> None:
+    def _observe_attempts(self, method: str, attempts: Sequence[Attempt], outcome: str) -> None:
         if len(attempts) > 1:
             self._retries[(method,)] += len(attempts) - 1
         for attempt in attempts:
             self._attempts[self._provider(attempt.provider), attempt.classification or "none"] += 1
         last = attempts[-1]
+        self._provider_calls[self._provider(last.provider), _result(outcome, last)] += 1
+
+    def _observe_tokens(self, last: Attempt, tokens: tuple[int, int], offers: Offers) -> None:
         provider = self._provider(last.provider)
-        self._provider_calls[provider, _result(outcome, last)] += 1
-        if tokens[0] or tokens[1]:
-            model = self._model(provider, last.model)
-            self._tokens[provider, model, "input"] += tokens[0]
-            self._tokens[provider, model, "output"] += tokens[1]
+        model = self._model(provider, last.model, offers)
+        self._tokens[provider, model, "input"] += tokens[0]
+        self._tokens[provider, model, "output"] += tokens[1]
 
     def _provider(self, name: str) -> str:
         """The name as a label: names change with the configuration, and what is counted stays."""
@@ -127,10 +136,11 @@ class Metrics:
                 self._provider_calls[name, result] += 0
         return name
 
-    def _model(self, provider: str, name: str) -> str:
-        """The name as a label: a client may name any model to some providers."""
+    def _model(self, provider: str, name: str, offers: Offers) -> str:
+        """The name as a label: a client may name any model to some providers, and would take all labels with names
+        of its own."""
         if (provider, name) not in self._models:
-            if len(self._models) >= MAX_MODELS:
+            if len(self._models) >= MAX_MODELS or not offers(provider, name):
                 return OTHER
             self._models.add((provider, name))
         return name
@@ -278,19 +288,3 @@ def write_snapshot(folder: Path, told: dict[str, Any] | None = None) -> None:
     replace_file(
         folder / SNAPSHOT_FILE, msgspec.json.encode(get_metrics_snapshot() if told is None else told)
     )
-
-
-def replace_file(target: Path, data: bytes) -> None:
-    """In one step, so that a reader never sees half of it. Raises `OSError`."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(fd)
-    temporary.replace(target)

@@ -1,6 +1,7 @@
 """The record: one row per authenticated call (contract §7). Written by `writer.py`, changed by nobody."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
@@ -52,6 +53,8 @@ class RequestLog(models.Model):
     chain = models.CharField(max_length=32, blank=True, editable=False)
     sequence = models.PositiveBigIntegerField(null=True, editable=False)
     hash = models.CharField(max_length=64, blank=True, editable=False)
+    unread: Mapping[str, str] = {}
+    """By column, the text that somebody put there and that cannot be read as what the column holds (`odd_rows.py`)."""
 
     class Meta:
         ordering = ("-pk",)
@@ -72,7 +75,7 @@ class RequestLog(models.Model):
         ]
 
     def __str__(self) -> str:
-        return str(self.call_id)
+        return str(self.call_id or "a call whose id cannot be read")
 
     @property
     def digested(self) -> list[str]:

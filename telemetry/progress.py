@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from telemetry.metrics import replace_file
+from telemetry.replaced_file import replace_file
 
 PROGRESS_FILE = "progress.json"
 

@@ -4,20 +4,22 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from telemetry import captured_rows, saved_filters, tail
-from telemetry.criteria import STATE, Place, class_of
+from telemetry import captured_rows, odd_rows, saved_filters, tail
+from telemetry.criteria import LAST_MOMENT, STATE, Place, class_of
 from telemetry.filter_form import FilterForm
 from telemetry.models import RequestLog
 from telemetry.read_only import ReadOnlyAdmin
-from telemetry.search import Found, find
+from telemetry.search import LAST_ID, Found, find
 
 SHOWN_LIVE = 200
+FIRST_PLACE = Place(LAST_MOMENT, LAST_ID)
+"""Ahead of all that can be read: what is put before it by text that is no moment is on the first page."""
 
 
 class RequestLogAdmin(ReadOnlyAdmin):
@@ -80,6 +82,13 @@ class RequestLogAdmin(ReadOnlyAdmin):
     def filters(self, request: HttpRequest) -> HttpResponse:
         return saved_filters.page(request, self.admin_site.each_context(request))
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> RequestLog | None:
+        """Also a row that has become unreadable: what can be read of it."""
+        try:
+            return odd_rows.one(RequestLog._meta.pk.to_python(object_id))
+        except (ValidationError, OverflowError):
+            return None
+
     def change_view(
         self,
         request: HttpRequest,
@@ -106,7 +115,8 @@ def links(form: FilterForm, found: Found) -> dict[str, str]:
     """`newer`, `older`, `newest`, and `on`: the query strings of what lies beside this page, where there is something."""
     rows, start, told = found.rows, form.place, {}
     ahead, behind = ("older", "newer") if form.older else ("newer", "older")
-    ends = {"newer": _place(rows[0]), "older": _place(rows[-1])} if rows else {"newer": start, "older": start}
+    places = [place for row in rows if (place := _place(row))] or [start or FIRST_PLACE]
+    ends = {"newer": places[0], "older": places[-1]} if rows else {"newer": start, "older": start}
     if start is not None:
         told = {"newest": _link(form, ""), behind: _link(form, behind, ends[behind])}
     if found.more:
@@ -116,8 +126,9 @@ def links(form: FilterForm, found: Found) -> dict[str, str]:
     return told
 
 
-def _place(row: RequestLog) -> Place:
-    return Place(row.started_at, row.call_id)
+def _place(row: RequestLog) -> Place | None:
+    """None for a row that somebody made unreadable: the page begins or ends beside it."""
+    return None if row.unread else Place(row.started_at, row.call_id)
 
 
 def _link(form: FilterForm, name: str, place: Place | None = None) -> str:

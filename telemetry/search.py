@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db.models import F, Func, Max, Min, Q, QuerySet
 from django.db.models.lookups import In
 
+from telemetry import odd_rows
 from telemetry.criteria import Criteria, Place, Term
 from telemetry.models import RequestLog
 
@@ -96,7 +97,7 @@ class Direction:
         return rows.filter(Q(**{f"started_at__{bound}": place.started_at}), exact)
 
     def read(self, rows: Rows, most: int) -> list[RequestLog]:
-        return list(rows.order_by(f"{self._sign}started_at", f"{self._sign}call_id")[:most])
+        return odd_rows.read(rows.order_by(f"{self._sign}started_at", f"{self._sign}call_id")[:most])
 
     def edge(self, rows: Rows, term: Term, most: int) -> datetime | None:
         """The farthest moment up to which this term has no more than `most` rows; None when it has none."""
@@ -109,7 +110,10 @@ class Direction:
 
     def _edge_of(self, rows: Rows, most: int) -> datetime | None:
         within = rows.order_by(f"{self._sign}started_at").values("started_at")[:most]
-        found: datetime | None = within.aggregate(edge=self._edge("started_at"))["edge"]
+        try:
+            found: datetime | None = within.aggregate(edge=self._edge("started_at"))["edge"]
+        except odd_rows.UNREADABLE:
+            return odd_rows.edge(within, older=self.older)
         return found
 
     def farthest(self, edges: Iterable[datetime]) -> datetime:

@@ -48,9 +48,12 @@ def newest() -> int:
     return RequestLog.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
-def since(key: int, most: int) -> News:
-    """One query, by the primary key. Of more than `most` the newest."""
-    rows = list(RequestLog.objects.filter(pk__gt=key).order_by("-pk").values(*TOLD)[:most])
+def since(key: int, most: int, until: int | None = None) -> News:
+    """One query, by the primary key. Of more than `most` the newest. `until`: the last key that is asked for."""
+    asked = RequestLog.objects.filter(pk__gt=key)
+    if until is not None:
+        asked = asked.filter(pk__lte=until)
+    rows = list(asked.order_by("-pk").values(*TOLD)[:most])
     if not rows:
         return News((), key)
     rows.reverse()

@@ -104,7 +104,7 @@ def show(value):
         for item in value:
             show(item)
 
-runtime = load_runtime(build_policy())
+runtime = load_runtime(build_policy()).runtime
 show(runtime)
 show(list(runtime.catalog.providers.values()))
 show(vars(runtime.directory) if hasattr(runtime.directory, "__dict__") else runtime.directory)

@@ -47,6 +47,7 @@ def test_everything_that_happened_is_told(gateway: RunningGateway) -> None:
     assert told["attempts_total", "PERMANENT", provider] == 1
     assert told["tokens_total", "input", "echo", provider] > 0
     assert told["tokens_total", "output", "echo", provider] > 0
+    assert told["tokens_total", "output", "other", provider] > 0, "the provider lists no 503-then-ok-m"
     assert told["limit_refusals_total", "rate"] == 2
     assert told["authentication_failures_total", "unknown_token"] == 1
     assert told["authentication_failures_total", "missing_token"] == 1

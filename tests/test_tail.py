@@ -1,6 +1,7 @@
 """The live tail of the record: who may watch, what is told, what is dropped, and that nothing is left behind."""
 
 import asyncio
+import re
 import threading
 import time
 import uuid
@@ -50,7 +51,7 @@ def told(viewer: edge.Viewer) -> dict[str, Any]:
 def read_events(raw: bytes) -> list[tuple[str, Any]]:
     found = []
     for block in raw.split(b"\n\n"):
-        name, _, data = block.partition(b"\ndata: ")
+        name, _, data = block[block.find(b"event: ") :].partition(b"\ndata: ")
         if name.startswith(b"event: "):
             found.append((name.removeprefix(b"event: ").decode(), msgspec.json.decode(data)))
     return found
@@ -160,6 +161,42 @@ async def test_a_gateway_that_stops_ends_all_at_once() -> None:
     await until(lambda: not watching_threads())
 
 
+async def test_who_comes_back_is_told_what_he_missed_once_and_how_much_more_there_was() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def missed(key: int, until: int) -> tail.News | None:
+        asked.append((key, until))
+        if len(asked) == 1:
+            return None  # the database did not answer
+        return tail.News(tuple(row(n) for n in range(until - 299, until + 1)), until, 4_000)
+
+    watch = edge.Watch(front(), lambda key, sessions: looked(max(key, 1_000), sessions), missed)
+    others = watch.add("s", ALL)
+    back = watch.add("s", ALL, 7)
+    await until(lambda: back.begun.is_set())
+    [_, (since, to)] = asked
+    assert since == 7
+    assert back.key == to
+    got = told(back)
+    assert [call["id"] for call in got["calls"]] == list(range(to - edge.KEPT_ROWS + 1, to + 1))
+    assert got["notShown"] == 100 + 4_000
+    await until(lambda: back.news.is_set() and others.news.is_set())
+    assert [call["id"] for call in told(back)["calls"]] == [to + 1]
+    assert len(asked) == 2
+    watch.remove(back)
+    watch.remove(others)
+    await until(lambda: not watching_threads())
+
+
+@pytest.mark.parametrize(
+    ("sent", "key"),
+    [(b"12", 12), (b"", -1), (b"-3", -1), (b"1e3", -1), (b"9" * 19, -1), ("¹".encode(), -1), (b"x", -1)],
+)
+def test_what_cannot_be_an_id_is_none(sent: bytes, key: int) -> None:
+    assert edge.last_told([(b"host", b"x"), (b"last-event-id", sent)]) == key
+    assert edge.last_told([(b"host", b"x")]) == edge.FROM_NOW
+
+
 async def test_a_look_that_breaks_leaves_nobody_waiting() -> None:
     def broken(key: int, sessions: set[str]) -> edge.Seen:
         raise RuntimeError("a defect")
@@ -189,6 +226,8 @@ def test_rows_come_in_the_order_of_their_arrival_and_none_twice() -> None:
     assert (news.newest, news.skipped) == (tail.newest(), 0)
     few = tail.since(begun, 2)
     assert ([found["call_id"].int for found in few.rows], few.skipped) == ([1, 7], 1)
+    [ninth] = tail.since(begun, 10, begun + 1).rows
+    assert ninth["call_id"].int == 9
     kept = {field.name for field in RequestLog._meta.fields} - {"id", "attempts", "decision", "sanitised"}
     kept -= {"chain", "sequence", "hash"}  # what protects a row says nothing of the call
     kept -= {"request_digest", "prompt_digest", "answer_digest"}  # compared with a text's, never read
@@ -249,7 +288,8 @@ def watched(gateway: RunningGateway, query: str = "") -> Iterator[Iterator[tuple
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"] == "text/event-stream"
         chunks = answer.iter_bytes()
-        assert next(chunks) == b": keepalive\n\n"
+        first = next(chunks)
+        assert re.fullmatch(rb"id: \d+\n: keepalive\n\n", first), first
         yield (found for chunk in chunks for found in read_events(chunk))
 
 
@@ -274,6 +314,32 @@ def test_calls_are_told_as_they_are_stored_without_content_until_the_logout(
             assert time.monotonic() - left < 5
             assert list(events) == []
         assert gateway.client.get(TAIL).status_code == 403
+
+
+def test_what_was_stored_while_the_connection_was_lost_is_told_to_who_comes_back(
+    tmp_path: Path, fake: FakeProvider
+) -> None:
+    with logged_in(tmp_path, fake) as gateway:
+
+        def connected(last: bytes, count: int) -> bytes:
+            """What comes until so many calls came."""
+            headers = {"Last-Event-ID": last.decode()} if last else {}
+            raw = b""
+            with gateway.client.stream("GET", TAIL, headers=headers) as answer:
+                for chunk in answer.iter_bytes():
+                    raw += chunk
+                    if sum(len(value["calls"]) for _, value in read_events(raw)) >= count:
+                        return raw
+            raise AssertionError(raw)
+
+        place = re.findall(rb"^id: (\d+)$", connected(b"", 0), re.MULTILINE)[-1]
+        sent = [gateway.chat().headers["x-llm-caller-call-id"] for _ in range(3)]
+        gateway.wait_for_records(3)
+        raw = connected(place, 3)
+        assert [call["callId"] for _, value in read_events(raw) for call in value["calls"]] == sent
+        assert {value["notShown"] for _, value in read_events(raw)} == {0}
+        again = re.findall(rb"^id: (\d+)$", raw, re.MULTILINE)[-1]
+        assert read_events(connected(again, 0)) == []
 
 
 def test_what_is_asked_wrongly_is_refused(tmp_path: Path, fake: FakeProvider) -> None:

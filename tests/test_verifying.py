@@ -16,7 +16,9 @@ from gateway.writer_process import WriterProcess
 from telemetry.audit import verdict
 from telemetry.audit.verdict import NAME, Verdict
 from telemetry.audit.verification import due_since
+from telemetry.journal import Journal
 from telemetry.models import AuditCheckpoint, AuditVerification
+from telemetry.types import Intent
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -86,6 +88,17 @@ def test_one_at_a_time_is_begun_when_it_is_due_and_it_ends_with_the_writer(begun
 
 
 @pytest.mark.django_db
+def test_a_verification_in_the_future_ends_no_schedule(begun: Begun) -> None:
+    """Somebody with the database may write one there, and a clock that was wrong may have."""
+    signed(NOW)
+    verified(NOW + 10_000 * HOUR)
+    schedule = Schedule(24)
+    schedule.look(NOW + HOUR)
+    assert len(begun) == 1
+    schedule.stop()
+
+
+@pytest.mark.django_db
 def test_it_can_be_turned_off(begun: Begun) -> None:
     signed(NOW)
     Schedule(0).look(NOW + 1000 * HOUR)
@@ -99,9 +112,39 @@ def test_what_was_found_degrades_the_health_of_the_record(tmp_path: Path) -> Non
         for found, status in ((0, "ok"), (3, "degraded")):
             verdict.tell(tmp_path, Verdict(at=1.0, rows=9, found=found))
             assert writer.health()[0] == status
-        assert "found 3 that is not as it was signed" in str(writer.health()[1])
+        assert "found 3 things that are not as they were signed" in str(writer.health()[1])
         (tmp_path / NAME).write_text("{")
         assert writer.health() == ("ok", None)
+    finally:
+        writer.stop()
+
+
+def waiting(age_s: float) -> Intent:
+    return Intent(
+        call_id="c", request_id="r", tool_id="bob", token_id="t", method="chat", peer="127.0.0.1",
+        started_at=time.time() - age_s, config_version=1,
+    )  # fmt: skip
+
+
+def test_a_line_that_waits_for_long_degrades_the_health_of_the_record(tmp_path: Path) -> None:
+    writer = WriterProcess(tmp_path / "journal", tmp_path)
+    writer._process = REAL(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    journal = Journal(tmp_path / "journal")
+    try:
+        journal.intent(waiting(50))
+        writer.look()
+        assert writer.health() == ("ok", None)
+        for age, words in ((90, "90 seconds"), (600, "10 minutes")):
+            journal.close()
+            journal = Journal(tmp_path / "journal")
+            journal.intent(waiting(age))
+            writer.look()
+            assert writer.health() == (
+                "degraded",
+                f"The journal waits for the database: the oldest line since {words}",
+            )
     finally:
         writer.stop()
 
@@ -118,7 +161,7 @@ def test_a_server_finds_a_forgery_by_itself_and_tells_of_it(fake: FakeProvider, 
             assert time.monotonic() < until, "nothing was found"
             time.sleep(0.2)
         assert audit["status"] == "degraded"
-        assert "found 1 that is not as it was signed" in audit["details"]
+        assert "found 1 thing that is not as it was signed" in audit["details"]
         text = gateway.get("/metrics", token=CHARLIE).text
         assert "llm_caller_audit_findings 1" in text
         assert "llm_caller_audit_verified_timestamp_seconds" in text

@@ -86,7 +86,7 @@ def _now() -> tuple[Runtime, Observations, bool]:
     """What the running gateway of this process routes by; else the tables, with nothing known of health."""
     gateway = live.current()
     if gateway is None:
-        return load_runtime(build_policy()), {}, False
+        return load_runtime(build_policy()).runtime, {}, False
     return gateway.runtime, gateway.observations.providers, True
 
 

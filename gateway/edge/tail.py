@@ -2,13 +2,15 @@
 
 One task and one thread look, however many watch; they begin with the first viewer and end with the last. The thread
 asks for the new rows and whether each session may still watch; the rest is done in the event loop. A call's path
-meets none of it.
+meets none of it. What is sent carries the row's key as its id, so that a browser whose connection was lost comes back
+with it and is told what it missed.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,21 +43,31 @@ FAILED = "The record cannot be looked at. Reload the page; the log says why if i
 STOPPING = "The gateway stops. Reload the page when it is back."
 
 
-class Viewer:
-    """What one open page is owed. `begun`: from here on no call is missed. `ended`: why it gets nothing more."""
+FROM_NOW = -1
+MAX_DIGITS = 18
 
-    def __init__(self, session: str, criteria: Criteria) -> None:
-        self.session, self._criteria = session, criteria
+
+class Viewer:
+    """What one open page is owed. `key`: up to where it was told; `FROM_NOW` for one that comes for the first time.
+    `begun`: from here on no call is missed. `ended`: why it gets nothing more."""
+
+    def __init__(self, session: str, criteria: Criteria, key: int = FROM_NOW) -> None:
+        self.session, self.key, self._criteria = session, key, criteria
         self._rows: list[Mapping[str, Any]] = []
         self._not_shown = 0
         self.ended = ""
         self.begun, self.news = asyncio.Event(), asyncio.Event()
 
-    def offer(self, rows: Iterable[Mapping[str, Any]], skipped: int) -> None:
+    @property
+    def resumes(self) -> bool:
+        """Whether it has yet to be told what it missed."""
+        return self.key != FROM_NOW and not self.begun.is_set()
+
+    def offer(self, rows: Iterable[Mapping[str, Any]], skipped: int, most: int = SHOWN_ROWS) -> None:
         matching = [row for row in rows if self._criteria.matches(row)]
         if not matching and not skipped:
             return
-        kept = self._rows + matching[-SHOWN_ROWS:]
+        kept = self._rows + matching[-most:]
         self._not_shown += skipped + len(self._rows) + len(matching)
         self._rows = kept[-KEPT_ROWS:]
         self._not_shown -= len(self._rows)
@@ -73,16 +85,32 @@ class Viewer:
         self.news.clear()
         if not rows and not not_shown:
             return b""
-        return event("calls", {"calls": [tail.line(row) for row in rows], "notShown": not_shown})
+        told = event("calls", {"calls": [tail.line(row) for row in rows], "notShown": not_shown})
+        return self._place() + told
+
+    def nothing(self) -> bytes:
+        """That there is nothing, and up to where: a filter may let nothing through for hours."""
+        return self._place() + KEEPALIVE
+
+    def _place(self) -> bytes:
+        return b"id: %d\n" % self.key
 
 
 def event(name: str, value: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + encode_json(value) + b"\n\n"
 
 
+def last_told(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The id that a browser comes back with; `FROM_NOW` without one, or for what cannot be one."""
+    sent = next((value for name, value in headers if name == b"last-event-id"), b"")
+    return int(sent) if sent.isdigit() and len(sent) <= MAX_DIGITS else FROM_NOW
+
+
 Seen = tuple[tail.News, set[str], set[str]]
 """What is new, which sessions may see it, and which were asked about."""
 Look = Callable[[int, set[str]], Seen | None]
+Missed = Callable[[int, int], tail.News | None]
+"""What came between two keys."""
 
 
 def look(key: int, sessions: set[str]) -> Seen | None:
@@ -95,20 +123,29 @@ def look(key: int, sessions: set[str]) -> Seen | None:
         return None
 
 
+def missed(key: int, until: int) -> tail.News | None:
+    """What came behind `key` up to `until`. None: cannot tell."""
+    try:
+        return tail.since(key, MOST_ROWS, until)
+    except DatabaseError:
+        connection.close()
+        return None
+
+
 class Watch:
     """All viewers of this process, and the one look that serves them."""
 
-    def __init__(self, front: Front, look: Look) -> None:
-        self._front, self._look_now = front, look
+    def __init__(self, front: Front, look: Look, missed: Missed = missed) -> None:
+        self._front, self._look_now, self._missed = front, look, missed
         self._viewers: set[Viewer] = set()
         self._looking: asyncio.Task[None] | None = None
 
-    def add(self, session: str, criteria: Criteria) -> Viewer:
-        """Raises `Refusal` when too many watch."""
+    def add(self, session: str, criteria: Criteria, key: int = FROM_NOW) -> Viewer:
+        """`key`: up to where it was told before. Raises `Refusal` when too many watch."""
         own = sum(viewer.session == session for viewer in self._viewers)
         if len(self._viewers) >= MOST_VIEWERS or own >= PER_SESSION:
             raise Refusal("OVERLOADED", "Too many pages watch the record", reason="TOO_MANY_VIEWERS")
-        viewer = Viewer(session, criteria)
+        viewer = Viewer(session, criteria, key)
         self._viewers.add(viewer)
         if self._looking is None:
             self._looking = asyncio.ensure_future(self._look())
@@ -130,6 +167,10 @@ class Watch:
                 if seen is not None:
                     key, sure = seen[0].newest, time.monotonic()
                     self._tell(*seen)
+                    for viewer in [viewer for viewer in self._viewers if viewer.resumes]:
+                        self._resume(
+                            viewer, await loop.run_in_executor(thread, self._missed, viewer.key, key), key
+                        )
                 elif time.monotonic() - sure > UNSURE_S:
                     self._end(self._viewers, ENDED)
                 await asyncio.sleep(EVERY_S)
@@ -150,7 +191,17 @@ class Watch:
         """Who came while the look was under way is asked about in the next, and told what this one saw: it was let in."""
         self._end((v for v in self._viewers if v.session in asked - welcome), ENDED)
         for viewer in self._viewers:
-            viewer.offer(news.rows, news.skipped)
+            if not viewer.resumes:
+                viewer.offer(news.rows, news.skipped)
+                viewer.key = news.newest
+                viewer.begun.set()
+
+    @staticmethod
+    def _resume(viewer: Viewer, news: tail.News | None, key: int) -> None:
+        """As many as the page shows; more are counted. Without an answer it is asked for again at the next look."""
+        if news is not None:
+            viewer.offer(news.rows, news.skipped, KEPT_ROWS)
+            viewer.key = key
             viewer.begun.set()
 
     @staticmethod
@@ -208,7 +259,7 @@ class TailConsumer(ChatStreamConsumer):
             await self._refuse(trail, problem_for(refusal))
             return
         try:
-            viewer = self.watch.add(session, self.scope["criteria"])
+            viewer = self.watch.add(session, self.scope["criteria"], last_told(self.scope["headers"]))
         except Refusal as refusal:
             await self._refuse(trail, problem_for(refusal))
             return
@@ -221,16 +272,13 @@ class TailConsumer(ChatStreamConsumer):
         await viewer.begun.wait()
         await self.send_headers(status=200, headers=HEADERS)
         # Servers send the head with the first of the body, and the page should know that it is connected.
-        await self.send_body(KEEPALIVE, more_body=True)
+        await self.send_body(viewer.take() or viewer.nothing(), more_body=True)
         while not viewer.ended:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(keepalive_s):
                     await viewer.news.wait()
-                told = viewer.take()
-            except TimeoutError:
-                told = KEEPALIVE
-            if told and not viewer.ended:
-                await self.send_body(told, more_body=True)
+            if not viewer.ended:
+                await self.send_body(viewer.take() or viewer.nothing(), more_body=True)
         await self.send_body(event("end", {"message": viewer.ended}), more_body=False)
 
 

@@ -6,39 +6,45 @@ from typing import Any, NamedTuple
 from django import template
 
 from gateway.console import reasons
+from gateway.console.told import Decision, Told
+from gateway.console.told import told as read
 from telemetry.criteria import STATE, class_of
 
 register = template.Library()
 
 
 @register.filter
-def stage_words(decision: dict[str, Any]) -> str:
-    return reasons.STAGE.get(decision.get("stage", ""), "")
+def told(call: Any) -> Told:
+    return read(call)
 
 
 @register.filter
-def rule_words(decision: dict[str, Any]) -> str:
-    return reasons.RULE.get((decision.get("routing") or {}).get("rule", ""), "")
+def stage_words(decision: Decision) -> str:
+    return reasons.STAGE.get(decision.stage, "")
 
 
 @register.filter
-def candidates(decision: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def rule_words(decision: Decision) -> str:
+    return reasons.RULE.get(decision.routing.rule, "") if decision.routing else ""
+
+
+@register.filter
+def candidates(decision: Decision) -> Iterator[dict[str, Any]]:
     """Each considered provider with its rank and a verdict in words, in the order of trying."""
-    unable = decision.get("unable") or {}
     place = 0
-    for one in (decision.get("routing") or {}).get("considered", ()):
-        out = reasons.EXCLUDED.get(one.get("excluded", ""), one.get("excluded", ""))
-        if not out and one["provider"] in unable:
-            out = f"its kind cannot do “{unable[one['provider']]}”"
+    for one in decision.routing.considered if decision.routing else ():
+        out = reasons.EXCLUDED.get(one.excluded or "", one.excluded or "")
+        if not out and one.provider in decision.unable:
+            out = f"its kind cannot do “{decision.unable[one.provider]}”"
         place += not out
-        health = one.get("health", "unknown")
-        score, bonus = one.get("score", 0), one.get("bonus", 0)
-        yield one | {
-            "score": score,
-            "bonus": bonus,
-            "rank": score + bonus,
-            "state": "off" if health == "unknown" else health,
-            "health": reasons.HEALTH.get(health, health),
+        yield {
+            "provider": one.provider,
+            "model": one.model,
+            "score": one.score,
+            "bonus": one.bonus,
+            "rank": one.score + one.bonus,
+            "state": "off" if one.health == "unknown" else one.health,
+            "health": reasons.HEALTH.get(one.health, one.health),
             "verdict": f"Left out: {out}" if out else "First choice" if place == 1 else f"Choice {place}",
         }
 
@@ -70,13 +76,16 @@ def ended_state(outcome: str) -> str:
 def steps(call: Any) -> Iterator[Step]:
     """In order. When an attempt began is not on record, only how long it took."""
     yield Step("The call was accepted.", at=0)
-    for number, attempt in enumerate(call.attempts, 1):
-        failure = [attempt.get("classification"), attempt.get("reason")]
-        failure.append(f"status {attempt['status']}" if attempt.get("status") else None)
-        told = ", ".join(str(part) for part in failure if part)
-        asked = f"Attempt {number}: {attempt.get('provider')}, {attempt.get('model')}"
-        yield Step(asked, told or "answered", "failed" if told else "ok", took=attempt.get("durationMs"))
-    if not call.attempts:
+    known = read(call)
+    for number, attempt in enumerate(known.attempts, 1):
+        failure = [attempt.classification, attempt.reason]
+        failure.append(f"status {attempt.status}" if attempt.status else None)
+        words = ", ".join(part for part in failure if part)
+        asked = f"Attempt {number}: {attempt.provider}, {attempt.model}"
+        yield Step(asked, words or "answered", "failed" if words else "ok", took=attempt.duration_ms)
+    if "attempts" in known.odd:
+        yield Step("Whom it asked cannot be read.")
+    elif not known.attempts:
         yield Step("No provider was asked.")
     if call.first_event_ms is not None:
         yield Step("The first event of the answer went to the client.", at=call.first_event_ms)

@@ -23,6 +23,8 @@ def protection_of_call(call: Any) -> dict[str, Any]:
     """Verified now: the row, and those up to the next signature."""
     if not call.chain:
         return {"call": call, "state": "unchained"}
+    if not isinstance(call.sequence, int | None):
+        return {"call": call, "state": "unplaced"}
     try:
         keys = audit_folder().public_keys()
     except KeyFileError as error:

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,29 @@ def test_what_a_dead_process_counted_counts_on(tmp_path: Path) -> None:
         ada.bury()
         ada.bury()
         assert ada.total() == 18
+
+
+class Late(Process):
+    """One before whose lock another process comes to its own: its file is there, and locked only now."""
+
+    other: Process
+
+    @contextmanager
+    def _alone(self, *, wait: bool) -> Iterator[bool]:
+        if not wait:
+            self.other.start()
+        with super()._alone(wait=wait) as mine:
+            yield mine
+
+
+def test_who_was_about_to_lock_its_file_is_not_buried_alive(tmp_path: Path) -> None:
+    with closing(Late(tmp_path, "1", 3)) as ada, closing(Process(tmp_path, "2", 4)) as olga:
+        olga.stop()
+        ada.other = olga
+        ada.bury()
+        assert (tmp_path / f"{olga._owner}.lock").exists()
+        olga.serve(2)
+        assert ada.total() == 9
 
 
 class Asked(NamedTuple):

@@ -37,6 +37,19 @@ def test_the_file_is_rotated_before_it_would_pass_its_size(tmp_path: Path) -> No
     }  # fmt: skip
 
 
+def test_files_that_were_there_before_are_closed_to_others(tmp_path: Path) -> None:
+    for name in ("log", "log.1"):
+        (tmp_path / name).write_bytes(b"written by an earlier version\n")
+        (tmp_path / name).chmod(0o644)
+    file = rotating(tmp_path / "log", max_bytes=40)
+    file.write(b"1\n")
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+    file.write(b"one more line\n")
+    assert {path.name: path.stat().st_mode & 0o777 for path in paths_in(tmp_path)} == dict.fromkeys(
+        ("log", "log.1", "log.2"), 0o600
+    )
+
+
 def test_a_batch_is_spread_over_files_at_its_line_ends_and_the_oldest_is_forgotten(tmp_path: Path) -> None:
     rotating(tmp_path / "log", max_bytes=20, max_files=2).write(
         b"".join(b"line %03d\n" % n for n in range(9))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry.families import BUCKETS_MS, FAMILIES, outcome_class, render_docs
+from telemetry.families import BUCKETS_MS, FAMILIES, TOKENS, outcome_class, render_docs
 from telemetry.metrics import (
     MAX_MODELS,
     METRICS,
@@ -255,6 +255,23 @@ def test_models_past_the_cap_are_other_and_no_token_is_lost() -> None:
     }
     assert len(sent) == MAX_MODELS + 1
     assert (sent["model-0"], sent["other"], sum(sent.values())) == (1, 5, MAX_MODELS + 5)
+
+
+def test_names_that_a_client_made_up_take_no_label_from_models_that_there_are() -> None:
+    metrics = Metrics()
+    for model in (*(f"junk-{n}" for n in range(MAX_MODELS + 5)), "real"):
+        attempts = [Attempt("a", model, None)]
+        metrics.observe_call(
+            "chat", outcome="ok", duration_ms=1, attempts=attempts, tokens=(1, 2),
+            offers=lambda provider, model: (provider, model) == ("a", "real"),
+        )  # fmt: skip
+    told = metrics.state().counters[TOKENS.name]
+    assert told == {
+        ("a", "other", "input"): MAX_MODELS + 5,
+        ("a", "other", "output"): 2 * (MAX_MODELS + 5),
+        ("a", "real", "input"): 1,
+        ("a", "real", "output"): 2,
+    }
 
 
 def test_what_can_happen_is_told_as_zero_before_it_has() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from clients.loader import revoke
 from gateway.attribution import attributed
@@ -15,7 +16,8 @@ class Command(BaseCommand):
         parser.add_argument("token_id")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with attributed("revoke_token", f"token {options['token_id']} revoked"):
-            if not revoke(options["token_id"]):
-                raise CommandError(f"There is no token with the id {options['token_id']}")
-        self.stdout.write(f"Token {options['token_id']} is revoked.")
+        token_id = options["token_id"]
+        with transaction.atomic(), attributed("revoke_token", f"token {token_id} revoked"):
+            if not revoke(token_id):
+                raise CommandError(f"There is no token with the id {token_id}")
+        self.stdout.write(f"Token {token_id} is revoked.")

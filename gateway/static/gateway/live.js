@@ -80,7 +80,7 @@ function cell(label, content, className = "") {
 function say() {
     const place = document.getElementById("live-dropped");
     place.hidden = dropped === 0;
-    place.textContent = `Not listed here, because they came faster than can be shown: ${calls(dropped)}. All are in the record.`;
+    place.textContent = `Not listed here, because more came at once, or while the connection was lost, than this page shows: ${calls(dropped)}. All are in the record.`;
     if (over) return;
     if (paused) tell(`Paused. Waiting to be shown: ${calls(waiting.length)}.`, "notice degraded");
     else tell(shown ? `Live: ${calls(shown)} since this page was opened.` : "Live. Waiting for the next call …", "quiet");
