@@ -6,6 +6,7 @@ An import is one transaction: all of it, or nothing.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,13 +176,31 @@ def _missing_keys(item: Loaded) -> list[str]:
     ]
 
 
-def export_file(name: str, folder: Path) -> list[Path]:
-    """Writes the file with its backup and returns the old backups removed. Raises `backups.SaveError`."""
-    data = render(name)
-    removed = changelog.save(folder / name, data)
+class Exported(NamedTuple):
+    """`unchanged`: the file said the same already. `removed`: old backups that went."""
+
+    unchanged: bool
+    removed: list[Path]
+
+
+def export_file(name: str, folder: Path) -> Exported:
+    """Writes the file with its backup. One that says the same already is left alone: backups of nothing new would
+    push out those of what somebody wrote by hand. Raises `backups.SaveError`."""
+    data, path = render(name), folder / name
+    unchanged = _says(path, data)
+    removed = [] if unchanged else changelog.save(path, data)
     if folder.resolve() == settings.CONFIG_DIR.resolve():
         note_synced(name, data)
-    return removed
+    return Exported(unchanged, removed)
+
+
+def _says(path: Path, data: bytes) -> bool:
+    """Whether the file has these bytes, and is kept from others from now on."""
+    with suppress(OSError):  # what is wrong with it is for the save to tell
+        if path.read_bytes() == data:
+            path.chmod(0o600)
+            return True
+    return False
 
 
 def note_synced(name: str, raw: bytes) -> None:
