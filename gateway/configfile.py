@@ -15,6 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from clients import loader as clients_loader
+from clients.suggestions import provider_warnings
 from clients.tokens import Pepper, parse_peppers
 from gateway import changelog, stopped_tokens, versions
 from gateway.attribution import attributed
@@ -112,7 +113,8 @@ def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
 
 
 def _odd_names(outcome: Outcome) -> list[str]:
-    """Of aliases and allowed models that the files brought or changed. Asked for after all files, as below."""
+    """Of aliases, allowed providers and allowed models that the files brought or changed. Asked for after all files,
+    as below."""
     said = []
     for name, (before, after) in _read_changed(outcome).items():
         if name == PROVIDERS:
@@ -122,11 +124,22 @@ def _odd_names(outcome: Outcome) -> list[str]:
             ]
             said += unlisted.warnings_of(changed)
         else:
-            known = {client["toolId"]: client.get("allowedModels") for client in before.get("clients", ())}
+            known = {client["toolId"]: client for client in before.get("clients", ())}
             for client in after.get("clients", ()):
-                models = client.get("allowedModels")
-                if models and models != known.get(client["toolId"]):
-                    said += [f"{client['toolId']}: {words}" for words in unlisted.allowed_warnings(models)]
+                said += _odd_restrictions(client, known.get(client["toolId"], {}))
+    return said
+
+
+def _odd_restrictions(client: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """Of those that were not `before`."""
+    said: list[str] = []
+    for field, warnings_of in (
+        ("allowedProviders", provider_warnings),
+        ("allowedModels", unlisted.allowed_warnings),
+    ):
+        names = client.get(field)
+        if names and names != before.get(field):
+            said += [f"{client['toolId']}: {words}" for words in warnings_of(names)]
     return said
 
 
