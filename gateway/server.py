@@ -28,7 +28,7 @@ from twisted.logger import globalLogBeginner
 from twisted.web import http
 
 from gateway.edge.front import Front
-from gateway.edge.respond import problem_body
+from gateway.edge.respond import problem_body, problem_headers
 from gateway.edge.target import read_target
 from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem
@@ -239,8 +239,9 @@ class Request(http_protocol.WebRequest):
             if not self.finished:
                 self.channel.transport.abortConnection()
             return
-        encoded = problem_body(problem, new_call_id())
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(encoded))]
+        call_id = new_call_id()
+        encoded = problem_body(problem, call_id)
+        headers = [*problem_headers(problem, call_id), (b"content-length", b"%d" % len(encoded))]
         self.handle_reply({"type": "http.response.start", "status": problem.status, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": encoded})
 

@@ -1,6 +1,7 @@
 """What HTTP clients do of their own accord, and what they may take the contract's words for."""
 
 import json
+import socket
 from http import HTTPStatus
 from typing import Any
 
@@ -122,3 +123,19 @@ def test_a_call_without_content_or_tool_calls_is_none(shared: RunningGateway) ->
     messages = [{"role": "assistant", "content": None, "toolCalls": None}]
     (detail,) = shared.chat(messages=messages).json()["details"]
     assert detail["message"] == "`content` may be null only beside an assistant's `toolCalls`"
+
+
+def test_who_closes_the_sending_half_has_given_the_call_up(shared: RunningGateway) -> None:
+    """As docs/clients.md says: it looks as a client does that has left, for whom nothing goes on."""
+    body = json.dumps(chat_body(requestId="half", provider="lmstudio_fake", model="slow-300ms")).encode()
+    request = b"POST /mcp/chat HTTP/1.1\r\nHost: localhost\r\n%b%d\r\n\r\n%b" % (
+        REST.partition(b"Content-Length: ")[0] + b"Content-Length: ",
+        len(body),
+        body,
+    )
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=10) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    (row,) = shared.wait_for_records(1, request_id="half")
+    assert row["outcome"] == "CLIENT_CLOSED"
