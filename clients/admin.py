@@ -16,7 +16,7 @@ from clients.grants import set_methods
 from clients.grid import grid_page
 from clients.header_form import RegistryHeaderForm
 from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
-from clients.suggestions import model_warnings, provider_names
+from clients.suggestions import model_warnings, provider_warnings
 
 SHOWN_TOKENS = 50
 
@@ -76,13 +76,10 @@ class ClientAdmin(admin.ModelAdmin):
     def save_related(self, request: HttpRequest, form: ClientForm, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         set_methods(form.instance, form.cleaned_data["methods"])
-        unknown = set(form.instance.allowed_providers or ()) - set(provider_names())
-        if unknown:
-            names = ", ".join(sorted(unknown))
-            said = f"There is no provider called {names}. Calls go to no provider by such a name."
-            messages.warning(request, said)
-        for said in model_warnings(form.instance.allowed_models or ()):
-            messages.warning(request, said)
+        client = form.instance
+        said = provider_warnings(client.allowed_providers or ())
+        for words in (*said, *model_warnings(client.allowed_models or ())):
+            messages.warning(request, words)
 
     def response_post_save_add(self, request: HttpRequest, obj: Client) -> HttpResponse:
         """To the client's page, where its first token is issued."""

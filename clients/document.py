@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from clients.permissions import parse_networks
-from clients.tokens import HASH_SCHEME, Pepper, is_mistyped
+from clients.tokens import HASH_SCHEME, Pepper, fits_a_header, is_mistyped
 from clients.types import CAPTURE_DAYS, MOST_CAPTURE_DAYS
 
 Method = Literal["chat", "chatStream", "embed", "getHealth", "models"]
@@ -102,6 +102,19 @@ def problems_of(entry: ClientEntry, peppers: Sequence[Pepper]) -> list[Problem]:
         elif match["key_id"] not in known:
             found.append((f"/tokens/{n}/hash", "No key of LLM_CALLER_TOKEN_PEPPERS has this id"))
     return found
+
+
+def warnings_of(entry: ClientEntry) -> list[Problem]:
+    """Of what is accepted all the same: any text is a token."""
+    if entry.token is None or fits_a_header(entry.token):
+        return []
+    return [
+        (
+            "/token",
+            "No request can carry this token: it begins or ends with a blank, or contains a control character such as "
+            "a line end",
+        )
+    ]
 
 
 def gather(entries: Iterable[tuple[int, ClientEntry]]) -> tuple[dict[str, Registered], list[Problem]]:

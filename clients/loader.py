@@ -187,12 +187,7 @@ def store(
     if not merge:
         for row in Client.objects.exclude(tool_id__in=registered):
             row.delete()
-    if document.schema is not None or document.description is not None:
-        header = RegistryHeader.objects.first() or RegistryHeader()
-        header.schema, header.description = document.schema, document.description
-        header.save()
-    elif not merge:
-        RegistryHeader.objects.all().delete()
+    _store_header(document, merge=merge)
     last = Client.objects.aggregate(last=Max("position"))["last"] or 0
     for n, (tool_id, item) in enumerate(registered.items()):
         known = Client.objects.filter(tool_id=tool_id).first()
@@ -201,6 +196,19 @@ def store(
             row.position = n
         _store_client(row, item.entry)
         _store_tokens(row, item, peppers, merge=merge)
+
+
+def _store_header(document: RegistryDocument, *, merge: bool) -> None:
+    known = RegistryHeader.objects.first()
+    header = known or RegistryHeader()
+    if document.schema is not None or not merge:
+        header.schema = document.schema
+    if document.description is not None or not merge:
+        header.description = document.description
+    if header.schema is not None or header.description is not None:
+        header.save()
+    elif known:
+        known.delete()
 
 
 def _store_client(row: Client, entry: ClientEntry) -> None:

@@ -35,3 +35,11 @@ def model_warnings_from(ask_about: Callable[[Collection[str]], Sequence[str]]) -
 def model_warnings(models: Collection[str]) -> Sequence[str]:
     """What is odd about these as the models that a client may use, in sentences."""
     return _ask_about(models)
+
+
+def provider_warnings(allowed: Collection[str]) -> list[str]:
+    """Of providers that a client is restricted to, in sentences."""
+    unknown = sorted(set(allowed) - set(provider_names()))
+    if not unknown:
+        return []
+    return [f"There is no provider called {', '.join(unknown)}. Calls go to no provider by such a name."]

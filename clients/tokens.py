@@ -77,6 +77,14 @@ def is_mistyped(text: str) -> bool:
     return checksum(text[:-_CHECKSUM_LENGTH]) != text[-_CHECKSUM_LENGTH:]
 
 
+_NO_HEADER = re.compile(r"\A[ \t]|[ \t]\Z|[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def fits_a_header(text: str) -> bool:
+    """Whether a request can carry it: outer blanks are cut off on the way, line ends end the header."""
+    return _NO_HEADER.search(text) is None
+
+
 class Pepper:
     """A server-side key for token digests. Its id is derived from it, so that it needs no name."""
 

@@ -6,6 +6,7 @@ An import is one transaction: all of it, or nothing.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from clients import loader as clients_loader
+from clients.suggestions import provider_warnings
 from clients.tokens import Pepper, parse_peppers
 from gateway import changelog, stopped_tokens, versions
 from gateway.attribution import attributed
@@ -111,7 +113,8 @@ def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
 
 
 def _odd_names(outcome: Outcome) -> list[str]:
-    """Of aliases and allowed models that the files brought or changed. Asked for after all files, as below."""
+    """Of aliases, allowed providers and allowed models that the files brought or changed. Asked for after all files,
+    as below."""
     said = []
     for name, (before, after) in _read_changed(outcome).items():
         if name == PROVIDERS:
@@ -121,11 +124,22 @@ def _odd_names(outcome: Outcome) -> list[str]:
             ]
             said += unlisted.warnings_of(changed)
         else:
-            known = {client["toolId"]: client.get("allowedModels") for client in before.get("clients", ())}
+            known = {client["toolId"]: client for client in before.get("clients", ())}
             for client in after.get("clients", ()):
-                models = client.get("allowedModels")
-                if models and models != known.get(client["toolId"]):
-                    said += [f"{client['toolId']}: {words}" for words in unlisted.allowed_warnings(models)]
+                said += _odd_restrictions(client, known.get(client["toolId"], {}))
+    return said
+
+
+def _odd_restrictions(client: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """Of those that were not `before`."""
+    said: list[str] = []
+    for field, warnings_of in (
+        ("allowedProviders", provider_warnings),
+        ("allowedModels", unlisted.allowed_warnings),
+    ):
+        names = client.get(field)
+        if names and names != before.get(field):
+            said += [f"{client['toolId']}: {words}" for words in warnings_of(names)]
     return said
 
 
@@ -175,13 +189,31 @@ def _missing_keys(item: Loaded) -> list[str]:
     ]
 
 
-def export_file(name: str, folder: Path) -> list[Path]:
-    """Writes the file with its backup and returns the old backups removed. Raises `backups.SaveError`."""
-    data = render(name)
-    removed = changelog.save(folder / name, data)
+class Exported(NamedTuple):
+    """`unchanged`: the file said the same already. `removed`: old backups that went."""
+
+    unchanged: bool
+    removed: list[Path]
+
+
+def export_file(name: str, folder: Path) -> Exported:
+    """Writes the file with its backup. One that says the same already is left alone: backups of nothing new would
+    push out those of what somebody wrote by hand. Raises `backups.SaveError`."""
+    data, path = render(name), folder / name
+    unchanged = _says(path, data)
+    removed = [] if unchanged else changelog.save(path, data)
     if folder.resolve() == settings.CONFIG_DIR.resolve():
         note_synced(name, data)
-    return removed
+    return Exported(unchanged, removed)
+
+
+def _says(path: Path, data: bytes) -> bool:
+    """Whether the file has these bytes, and is kept from others from now on."""
+    with suppress(OSError):  # what is wrong with it is for the save to tell
+        if path.read_bytes() == data:
+            path.chmod(0o600)
+            return True
+    return False
 
 
 def note_synced(name: str, raw: bytes) -> None:

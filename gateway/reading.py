@@ -164,6 +164,7 @@ def _read_clients(file: str, value: Any, rules: Rules) -> tuple[Any, Any, list[s
     problems: list[FileProblem] = []
     document = _convert(clients_document.RegistryDocument, value, file, "", problems)
     entries: list[tuple[int, clients_document.ClientEntry]] = []
+    warnings: list[str] = []
     for n, item in enumerate(document.clients if document else ()):
         pointer = f"/clients/{n}"
         entry = _convert(clients_document.ClientEntry, item, file, pointer, problems)
@@ -171,6 +172,8 @@ def _read_clients(file: str, value: Any, rules: Rules) -> tuple[Any, Any, list[s
             continue
         found = clients_document.problems_of(entry, rules.peppers)
         problems += [FileProblem(file, pointer + below, message) for below, message in found]
+        said = clients_document.warnings_of(entry)
+        warnings += [str(FileProblem(file, pointer + below, message)) for below, message in said]
         entries.append((n, entry))
     problems += _unseen(
         file, {f"/clients/{n}/toolId": entry.tool_id for n, entry in entries}, clients_loader.tool_ids
@@ -179,7 +182,7 @@ def _read_clients(file: str, value: Any, rules: Rules) -> tuple[Any, Any, list[s
     problems += [FileProblem(file, pointer, message) for pointer, message in found]
     if problems:
         raise ImportRefused(problems)
-    return document, registered, []
+    return document, registered, warnings
 
 
 def _unseen(file: str, names: Mapping[str, str], kept: Callable[[], set[str]]) -> list[FileProblem]:

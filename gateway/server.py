@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 import time
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
@@ -27,9 +28,11 @@ from twisted.logger import globalLogBeginner
 from twisted.web import http
 
 from gateway.edge.front import Front
-from gateway.edge.respond import problem_body
+from gateway.edge.respond import problem_body, problem_headers
+from gateway.edge.target import read_target
 from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem
+from gateway.flow import Flow
 from gateway.lifespan import Lifespan
 from gateway.runtime import new_call_id
 from telemetry.logs import log
@@ -53,7 +56,7 @@ BAD_FRAMING = Problem(
 SLOW_HEADER = Problem(code="REQUEST_TIMEOUT", message="The request's header did not arrive in time")
 SLOW_BODY = Problem(code="REQUEST_TIMEOUT", message="The request's body did not arrive in time")
 TOO_LARGE = Problem(code="BODY_TOO_LARGE", message="The body is larger than this service accepts")
-REASONS = {400: b"Bad Request", 408: b"Request Timeout", 413: b"Content Too Large"}
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class Channel(http.HTTPChannel):
@@ -175,23 +178,6 @@ class Channel(http.HTTPChannel):
         self._deadline = None
 
 
-class Flow:
-    """Holds the application back while the client does not read what was sent."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.open.set()
-
-    def pauseProducing(self) -> None:
-        self.open.clear()
-
-    def resumeProducing(self) -> None:
-        self.open.set()
-
-    def stopProducing(self) -> None:
-        self.open.set()
-
-
 class Request(http_protocol.WebRequest):
     """One request. Its body stays in memory, below the cap."""
 
@@ -213,13 +199,21 @@ class Request(http_protocol.WebRequest):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Without the base class's parsing of forms, which Django does."""
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path = path.split(b"?", 1)[0]
+        target = read_target(path)
+        self.method, self.uri, self.clientproto = command, target.path, version
+        self.path = self.uri.split(b"?", 1)[0]
+        # A missing or a second Host stays wrong, whatever the target says (RFC 9112 §3.2).
+        if target.host is not None and len(self.requestHeaders.getRawHeaders(b"host", ())) == 1:
+            self.requestHeaders.setRawHeaders(b"host", [target.host])
         self.args: dict[bytes, list[bytes]] = {}
         # From outside, these would set the root path, or switch to WebSockets, which there are none of.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         self.requestHeaders.removeHeader(b"upgrade")
         self.process()
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """The base class has no words for 422 and 429."""
+        super().setResponseCode(code, message or REASONS.get(code))
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start" and self.flow is None and self.channel is not None:
@@ -245,8 +239,9 @@ class Request(http_protocol.WebRequest):
             if not self.finished:
                 self.channel.transport.abortConnection()
             return
-        encoded = problem_body(problem, new_call_id())
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(encoded))]
+        call_id = new_call_id()
+        encoded = problem_body(problem, call_id)
+        headers = [*problem_headers(problem, call_id), (b"content-length", b"%d" % len(encoded))]
         self.handle_reply({"type": "http.response.start", "status": problem.status, "headers": headers})
         self.handle_reply({"type": "http.response.body", "body": encoded})
 

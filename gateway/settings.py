@@ -149,6 +149,9 @@ WHITENOISE_MAX_AGE = 3600
 
 _https = _public.scheme == "https"
 SECURE_SSL_REDIRECT = _https
+# The pages only, and to where they are: a program that asks for a wrong path is told so, in JSON.
+SECURE_REDIRECT_EXEMPT = [r"^(?!(?:admin|docs)(?:/|$)|static/|$)"]
+SECURE_SSL_HOST = _public.netloc if _https else None
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https

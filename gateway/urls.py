@@ -6,7 +6,9 @@ from django.urls import path
 from gateway.edge import pages
 
 urlpatterns = [
+    path("admin", pages.with_slash),
     path("admin/", admin.site.urls),
+    path("docs", pages.with_slash),
     path("docs/", pages.guides, name="docs"),
     path("docs/<slug:name>", pages.guides, name="guide"),
     path("docs/images/<slug:name>.png", pages.guide_image),

@@ -110,12 +110,7 @@ def store(document: ProvidersDocument, entries: Mapping[str, ProviderEntry], *, 
             row.delete()
         for alias in ModelAlias.objects.exclude(name__in=document.aliases):
             alias.delete()
-    if document.schema is not None or document.description is not None:
-        header = FileHeader.objects.first() or FileHeader()
-        header.schema, header.description = document.schema, document.description
-        header.save()
-    elif not merge:
-        FileHeader.objects.all().delete()
+    _store_header(document, merge=merge)
     last = Provider.objects.aggregate(last=Max("position"))["last"] or 0
     for n, (name, entry) in enumerate(entries.items()):
         known = Provider.objects.filter(name=name).first()
@@ -128,6 +123,19 @@ def store(document: ProvidersDocument, entries: Mapping[str, ProviderEntry], *, 
         provider, _, model_id = target.partition("/")
         place = {"provider": Provider.objects.get(name=provider), "model_id": model_id}
         ModelAlias.objects.update_or_create(name=name, defaults=place | position)
+
+
+def _store_header(document: ProvidersDocument, *, merge: bool) -> None:
+    known = FileHeader.objects.first()
+    header = known or FileHeader()
+    if document.schema is not None or not merge:
+        header.schema = document.schema
+    if document.description is not None or not merge:
+        header.description = document.description
+    if header.schema is not None or header.description is not None:
+        header.save()
+    elif known:
+        known.delete()
 
 
 def _store_entry(row: Provider, entry: ProviderEntry) -> None:

@@ -90,10 +90,13 @@ class ToolCall(Wire, frozen=True, omit_defaults=True):
 class Message(Wire, frozen=True):
     role: Literal["system", "user", "assistant", "tool"]
     content: str | tuple[Part, ...] | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: tuple[ToolCall, ...] | None = ()
     tool_call_id: str | None = None
 
     def __post_init__(self) -> None:
+        if self.tool_calls is None:
+            # None at all, however it is said: digests of the same messages are the same.
+            msgspec.structs.force_setattr(self, "tool_calls", ())
         if self.content is None and not (self.role == "assistant" and self.tool_calls):
             raise ValueError("`content` may be null only beside an assistant's `toolCalls`")
         if self.tool_calls and self.role != "assistant":

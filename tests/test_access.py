@@ -72,7 +72,9 @@ POLICIES = {
     "/readyz": ("GET", (200,) * 6),
 }
 DJANGO_POLICIES = {
+    "admin": 302,
     "admin/": 302,
+    "docs": 302,
     "docs/": 302,
     "docs/<slug:name>": 302,
     "docs/images/<slug:name>.png": 302,
@@ -249,8 +251,36 @@ def test_behind_a_trusted_tls_proxy_the_admin_opens_and_its_cookies_are_secure(
                 "https://llm.example.org/admin/login/",
             )
             assert any("redirect to itself" in line["message"] for line in gateway.log_lines())
-        plain = gateway.client.get("/admin/login/", headers={"Host": "llm.example.org"})
-        assert plain.status_code == 301
+        for host in ("llm.example.org", f"127.0.0.1:{gateway.port}"):
+            plain = gateway.client.get("/admin/login/?a=b", headers={"Host": host})
+            location = "https://llm.example.org/admin/login/?a=b"
+            assert (plain.status_code, plain.headers["location"]) == (301, location)
+
+
+def test_a_public_https_url_sends_no_program_from_a_wrong_path_to_another(
+    tmp_path: Any, fake: FakeProvider
+) -> None:
+    env = {"LLM_CALLER_PUBLIC_URL": "https://llm.example.org"}
+    with running_gateway(
+        tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}, env=env
+    ) as gateway:
+        for path in ("/mcp/chat/", "/v1/chat/completions", "/health/", "/administrator", "/static"):
+            for answer in (gateway.get(path), gateway.post(path, {})):
+                assert (answer.status_code, answer.json()["error"]) == (404, "NOT_FOUND"), path
+        assert gateway.client.get("/metrics").status_code == 401
+        assert gateway.chat().status_code == 200
+        for path in ("/", "/admin", "/docs", "/docs/", "/static/gateway/admin.css"):
+            answer = gateway.client.get(path)
+            assert (answer.status_code, answer.headers["location"]) == (301, f"https://llm.example.org{path}")
+
+
+@pytest.mark.parametrize("page", ["/admin", "/docs"])
+def test_a_page_is_found_without_its_slash(shared: RunningGateway, page: str) -> None:
+    answer = shared.client.get(f"{page}?range=7d")
+    assert (answer.status_code, answer.headers["location"]) == (302, f"{page}/?range=7d")
+    refused = shared.client.request("PUT", page, headers={"X-LLM-Caller-Token": BOB})
+    assert refused.status_code in (403, 405), "a form's token, or the method, is missing"
+    assert set(refused.json()) >= {"error", "message", "traceId"}
 
 
 def test_forwarding_headers_of_strangers_do_not_count(shared: RunningGateway) -> None:

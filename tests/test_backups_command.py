@@ -96,12 +96,13 @@ def test_a_folder_that_cannot_be_read_is_an_error_with_code_2(folder: Path) -> N
 def test_what_a_save_removes_is_logged_too(folder: Path) -> None:
     (folder / PROVIDERS).write_text("{}")
     with attributed("ada", "weekly export"):
-        removed = [old.name for name in FILES for old in export_file(name, folder)]
+        removed = [old.name for name in FILES for old in export_file(name, folder).removed]
     assert len(removed) == 3
     rows = list(ConfigChange.objects.order_by("pk").values_list("author", "reason", "row", "before__bytes"))
     assert rows == [
         ("ada", "weekly export", name, size) for name, size in zip(removed, (2, 3, 4), strict=True)
     ]
+    (folder / PROVIDERS).write_text("{}")
     export_file(PROVIDERS, folder)
     assert ConfigChange.objects.count() == 4
     assert ConfigChange.objects.latest("pk").author == operating_system_user()

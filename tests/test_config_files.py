@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from clients.models import Client
 from gateway import backups
-from gateway.configfile import CLIENTS, PROVIDERS, ImportRefused, export_file, import_files, render
+from gateway.configfile import CLIENTS, PROVIDERS, Exported, ImportRefused, export_file, import_files, render
 from providers.models import Provider
 
 pytestmark = pytest.mark.django_db
@@ -281,6 +281,22 @@ def test_merge_only_adds_and_changes(tmp_path: Path) -> None:
     assert list(json.loads(render(PROVIDERS))["providers"]) == ["c"]
 
 
+@pytest.mark.parametrize(("name", "rest"), [(PROVIDERS, {"providers": {}}), (CLIENTS, {"clients": []})])
+def test_merge_keeps_of_the_file_s_head_what_it_does_not_name(tmp_path: Path, name: str, rest: Any) -> None:
+    def head(more: dict[str, Any], *, merge: bool = True) -> dict[str, Any]:
+        import_files({name: write(tmp_path, name, more | rest)}, merge=merge)
+        said = json.loads(render(name))
+        return {key: said[key] for key in ("$schema", "description") if key in said}
+
+    both = {"$schema": "./a.json", "description": "Ada's"}
+    assert head(both, merge=False) == both
+    assert head({}) == both
+    assert head({"description": "new"}) == both | {"description": "new"}
+    assert head({"$schema": "./b.json"}) == {"$schema": "./b.json", "description": "new"}
+    assert head({"description": "alone"}, merge=False) == {"description": "alone"}
+    assert head({}, merge=False) == {}
+
+
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     entry = provider_entry("http://10.0.0.5/v1")
     outcome = import_files({PROVIDERS: write(tmp_path, PROVIDERS, {"providers": {"a": entry}})}, dry_run=True)
@@ -292,12 +308,28 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
 def test_backups_are_kept_pruned_and_never_somebody_else_s(tmp_path: Path) -> None:
     (tmp_path / f"{PROVIDERS}.bkup").write_text("the operator's own")
     removed: list[Path] = []
-    for _ in range(5):
-        removed += export_file(PROVIDERS, tmp_path)
+    for n in range(5):
+        write(tmp_path, PROVIDERS, {"description": f"by hand, {n}"})
+        removed += export_file(PROVIDERS, tmp_path).removed
     assert len(backups.backups_of(tmp_path / PROVIDERS)) == 2
-    assert len(removed) == 2
+    assert len(removed) == 3
     assert (tmp_path / f"{PROVIDERS}.bkup").exists()
     assert (tmp_path / PROVIDERS).stat().st_mode & 0o777 == 0o600
+
+
+def test_exports_that_change_nothing_do_not_push_out_the_backup_of_what_was_written_by_hand(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, PROVIDERS, {"description": "by hand"})
+    assert not export_file(PROVIDERS, tmp_path).unchanged
+    path.chmod(0o644)
+    written = path.stat()
+    for _ in range(3):
+        assert export_file(PROVIDERS, tmp_path) == Exported(unchanged=True, removed=[])
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    assert path.stat().st_mode & 0o777 == 0o600
+    (backup,) = backups.backups_of(path)
+    assert "by hand" in backup.read_text()
 
 
 def test_a_failed_save_leaves_its_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,3 +61,28 @@ def test_allowed_models_that_nobody_offers_are_told_of_after_all_files_were_read
     clients = {"clients": [bob | {"allowedModels": ["small", "typo"]}]}
     (told,) = warnings(tmp_path, clients=clients, providers=providers)
     assert told.startswith("bob: No provider lists “typo”")
+
+
+def test_allowed_providers_that_are_none_are_told_of_after_all_files_were_read(tmp_path: Path) -> None:
+    bob, charlie = registry()["clients"]
+    clients = {
+        "clients": [bob | {"allowedProviders": ["a", "typo", "gone"]}, charlie | {"allowedProviders": []}]
+    }
+    files = {"clients": clients, "providers": {"providers": {"a": ENTRY}}}
+    (told,) = warnings(tmp_path, **files)
+    assert told == "bob: There is no provider called gone, typo. Calls go to no provider by such a name."
+    assert warnings(tmp_path, **files) == [], "told once, not each time"
+
+
+@pytest.mark.parametrize("token", [" bob", "bob ", "bob\t", "bob\n", "bo\r\nb", "bob\x7f"])
+def test_a_token_that_no_header_can_carry_is_imported_and_told_of(tmp_path: Path, token: str) -> None:
+    bob, charlie = registry()["clients"]
+    (told,) = warnings(tmp_path, clients={"clients": [charlie, bob | {"token": token}]})
+    assert "client-registry.json#/clients/1/token: No request can carry this token" in told
+    assert token.strip() not in told.partition("token:")[2]
+
+
+def test_odd_tokens_that_a_header_carries_are_nothing_to_tell_of(tmp_path: Path) -> None:
+    bob = registry()["clients"][0]
+    for token in ("b o\tb", "tök😀", "' OR 1=1 --"):
+        assert warnings(tmp_path, clients={"clients": [bob | {"token": token}]}) == []

@@ -68,7 +68,7 @@ def test_a_bad_body_is_a_400_with_its_reason_and_no_provider_call(
 def test_validation_names_the_place(shared: RunningGateway) -> None:
     answer = shared.chat(messages=[{"role": "user", "content": 5}]).json()
     assert answer["details"] == [
-        {"path": "messages[0].content", "message": "Expected `str | array | null`, got `int`"}
+        {"path": "messages[0].content", "message": "A string, an array or null is expected, not an integer"}
     ]
     body = chat_body()
     del body["requestId"]

@@ -48,7 +48,7 @@ NO_PAGE = {
     ),
     "/admin/(?P<url>.*)": (404, "no such page"),
 }
-LEAD_ON = {"/", "/admin/login/", "/admin/second-factor/"}
+LEAD_ON = {"/", "/admin", "/docs", "/admin/login/", "/admin/second-factor/"}
 """Addresses that lead somebody who is logged in to another page, as those of rows without more do."""
 FILES = {
     "/admin/configuration/download/<str:name>/",

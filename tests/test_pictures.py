@@ -23,6 +23,8 @@ DOCS = ROOT / "docs"
 SHOTS = [shot for group in GROUPS.values() for shot in group]
 WITHOUT = {
     "/": "sends on to the admin",
+    "/admin": "sends on to the address with its slash",
+    "/docs": "sends on to the address with its slash",
     "/metrics": "plain text for machines; the guide Metrics has every line of it",
     "/docs/images/<slug:name>.png": "the pictures themselves",
     "/admin/autocomplete/": "answers a script",

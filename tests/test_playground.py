@@ -59,7 +59,7 @@ def play(
 
 
 def frames(answer: httpx.Response) -> list[Any]:
-    assert answer.headers["content-type"] == "text/event-stream", answer.text
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8", answer.text
     told = parse_frames(answer.content)
     assert told[-1] == "[DONE]"
     return told[:-1]

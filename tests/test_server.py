@@ -58,6 +58,7 @@ HEAD = b"POST /mcp/chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
         HEAD + b"Bad Header: x\r\n\r\n",
         HEAD + b"X: a\x00b\r\n\r\n",
+        HEAD + b"X: a\x0bb\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Filler: " + b"a" * 70_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 500 + b"\r\n",
         b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -68,9 +69,11 @@ HEAD = b"POST /mcp/chat HTTP/1.1\r\nHost: localhost\r\nContent-Type: application
     ],
 )
 def test_bad_framing_and_unknown_hosts_are_json_400s(shared: RunningGateway, data: bytes) -> None:
-    status, body = status_and_body(exchange(shared, data))
+    received = exchange(shared, data)
+    status, body = status_and_body(received)
     assert (status, body["error"]) == (400, "BAD_REQUEST")
     assert set(body) >= {"error", "message", "traceId"}
+    assert f"x-llm-caller-call-id: {body['traceId']}".encode() in received.lower()
 
 
 @pytest.mark.parametrize("path", [b"/mcp/../health", b"/./health", b"/mcp\\chat", b"/health/..", b"//health"])

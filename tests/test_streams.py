@@ -22,7 +22,7 @@ def contents(frames: list) -> str:
 
 def test_a_stream_is_deltas_one_completion_and_done(shared: RunningGateway) -> None:
     with shared.stream("a b c") as response:
-        assert response.headers["content-type"] == "text/event-stream"
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         assert response.headers["cache-control"] == "no-cache"
         frames = parse_frames(response.read())
     assert frames[-1] == "[DONE]"

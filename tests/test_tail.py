@@ -286,7 +286,7 @@ def watched(gateway: RunningGateway, query: str = "") -> Iterator[Iterator[tuple
     """The events that come, each when it comes. Begins when the gateway looks."""
     with gateway.client.stream("GET", f"{TAIL}?{query}") as answer:
         assert answer.status_code == 200, answer.read()
-        assert answer.headers["content-type"] == "text/event-stream"
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         chunks = answer.iter_bytes()
         first = next(chunks)
         assert re.fullmatch(rb"id: \d+\n: keepalive\n\n", first), first

@@ -215,5 +215,5 @@ class Menu:
                 return
             self.console.say(f"{path}: {'says the same already' if written.unchanged else 'written'}")
             for old in written.removed:
-                self.console.say(f"removed old backup {old}", indent="  ")
+                self.console.say(f"removed old backup {old.name}", indent="  ")
         self.unwritten = False

@@ -48,13 +48,6 @@ class Saved(NamedTuple):
     warnings: list[str]
 
 
-class Written(NamedTuple):
-    """`removed`: names of old backups that went; `unchanged`: the file said the same already."""
-
-    removed: list[str]
-    unchanged: bool
-
-
 def begin() -> Draft:
     """A draft of what is in the database now."""
     version = versions.newest()
@@ -132,14 +125,7 @@ def edited_by_hand() -> list[str]:
     return found
 
 
-def write_file(name: str, author: str, reason: str) -> Written:
-    """One of the two files; one that says the same already is left alone. Raises `SaveError`."""
-    path = settings.CONFIG_DIR / name
-    data = render(name)
-    with suppress(OSError):
-        if path.read_bytes() == data:
-            configfile.note_synced(name, data)
-            return Written([], True)
+def write_file(name: str, author: str, reason: str) -> configfile.Exported:
+    """One of the two files. Raises `SaveError`."""
     with attributed(author, reason):
-        removed = configfile.export_file(name, settings.CONFIG_DIR)
-    return Written([old.name for old in removed], False)
+        return configfile.export_file(name, settings.CONFIG_DIR)

@@ -108,14 +108,17 @@ def export(request: HttpRequest, name: str) -> HttpResponseRedirect:
     path = settings.CONFIG_DIR / _known(name)
     before = set(backups.backups_of(path)) if path.parent.is_dir() else set()
     try:
-        removed = export_file(name, settings.CONFIG_DIR)
+        exported = export_file(name, settings.CONFIG_DIR)
     except backups.SaveError as error:
         messages.error(request, f"{error}; nothing else was written.")
+        return redirect("admin:configuration")
+    if exported.unchanged:
+        messages.info(request, f"{path} says the same already; nothing was written.")
         return redirect("admin:configuration")
     made = [kept.name for kept in backups.backups_of(path) if kept not in before]
     said = [f"Wrote {path}."]
     said += [f"What it said before is in {kept}." for kept in made]
-    said += [f"Removed the old backup {old.name}." for old in removed]
+    said += [f"Removed the old backup {old.name}." for old in exported.removed]
     messages.success(request, " ".join(said))
     _log_export(request, name)
     return redirect("admin:configuration")

@@ -10,6 +10,7 @@ from typing import Any
 
 from clients.permissions import parse_address, peer_address, within
 from gateway.edge.respond import Message, Receive, Scope, Send, send_problem
+from gateway.edge.target import has_needless_escape
 from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.runtime import Gateway, Policy, new_call_id
@@ -91,8 +92,8 @@ def accept(gateway: Gateway, scope: Scope, path: str) -> None:
             parents.append(value)
     require_host(hosts, policy)
     scope[PEER] = peer = peer_of(scope, forwarded, policy)
-    if _ODD_PATH.search(path):
-        # The router would read `//mcp/chat` as `/mcp/chat`; only one spelling of a path is a route.
+    if _ODD_PATH.search(path) or has_needless_escape(scope.get("raw_path") or b""):
+        # The router would read `//mcp/chat` and `/mcp/ch%61t` as `/mcp/chat`; only one spelling of a path is a route.
         raise Refusal("NOT_FOUND", "No such path")
     if path in OPEN_PATHS:
         scope[PEER] = ""

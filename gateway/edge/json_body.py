@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from gateway.errors import Detail, Refusal
+from gateway.wording import sentence
 
 MAX_DEPTH = 64
 # Possessive, and content with a string that never ends: there is nothing to go back to, however long it is.
@@ -105,7 +106,7 @@ def _has_surrogate(text: str) -> bool:
 
 
 def invalid(error: msgspec.ValidationError) -> Refusal:
-    """The decoder's complaint as the contract's `details`, without any value of the request in it."""
+    """The decoder's complaint as the contract's `details`, in words, without any value of the request in it."""
     text = str(error)
     at = _AT.search(text)
     path, message = (at["path"], text[: at.start()]) if at else ("", text)
@@ -114,6 +115,5 @@ def invalid(error: msgspec.ValidationError) -> Refusal:
         name = field["field"] or field["named"]
         path = f"{path}.{name}" if path else name
     reason = "NUMBER_OUT_OF_RANGE" if "out of range" in message else "VALIDATION_FAILED"
-    return Refusal(
-        "BAD_REQUEST", "The request is not valid", reason=reason, details=(Detail(path[:500], message[:500]),)
-    )
+    detail = Detail(path[:500], sentence(message)[:500])
+    return Refusal("BAD_REQUEST", "The request is not valid", reason=reason, details=(detail,))

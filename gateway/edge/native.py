@@ -68,7 +68,7 @@ class Envelope(Wire, frozen=True, kw_only=True):
 
 class ChatBody(Envelope, frozen=True, kw_only=True):
     messages: Annotated[tuple[Message, ...], Meta(min_length=1, max_length=10_000)]
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool, ...] | None = None
     tool_choice: ToolChoice | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=INT64)] | None = None
@@ -80,7 +80,7 @@ class ChatBody(Envelope, frozen=True, kw_only=True):
     def request(self) -> ChatRequest:
         return ChatRequest(
             messages=self.messages,
-            tools=self.tools,
+            tools=self.tools or (),
             tool_choice=self.tool_choice,
             temperature=self.temperature,
             max_tokens=self.max_tokens,

@@ -83,6 +83,11 @@ def home(request: HttpRequest) -> HttpResponse:
     return read_only(request) or HttpResponseRedirect("/admin/")
 
 
+def with_slash(request: HttpRequest) -> HttpResponse:
+    """The way to a page for who left its slash out."""
+    return read_only(request) or HttpResponseRedirect(request.get_full_path(force_append_slash=True))
+
+
 def read_only(request: HttpRequest) -> HttpResponse | None:
     """The refusal of any method but GET and HEAD."""
     if request.method in ("GET", "HEAD"):

@@ -30,7 +30,7 @@ from telemetry.journal import JournalError
 DONE = b"data: [DONE]\n\n"
 KEEPALIVE = b": keepalive\n\n"
 HEADERS = [
-    (b"content-type", b"text/event-stream"),
+    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]

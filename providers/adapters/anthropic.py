@@ -162,7 +162,7 @@ class Anthropic(Adapter):
                 isinstance(part, ImagePart) for part in message.content or ()
             ):
                 return f"messages[{n}].content"
-            for k, call in enumerate(message.tool_calls):
+            for k, call in enumerate(message.tool_calls or ()):
                 if not _is_object(call.arguments):
                     return f"messages[{n}].toolCalls[{k}].arguments"
         if all(message.role == "system" for message in request.messages):
@@ -329,7 +329,7 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
     blocks = [
         {"type": "text", "text": part.text} if isinstance(part, TextPart) else _image(part) for part in parts
     ]
-    for call in message.tool_calls:
+    for call in message.tool_calls or ():
         arguments = msgspec.Raw((call.arguments.strip() or "{}").encode())
         blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments})
     return blocks

@@ -23,9 +23,10 @@ class Command(BaseCommand):
         folder: Path = options["dir"] or settings.CONFIG_DIR
         for name in FILES:
             try:
-                removed = export_file(name, folder)
+                exported = export_file(name, folder)
             except SaveError as error:
                 raise CommandError(f"{error}; nothing else was written", returncode=2) from None
-            self.stdout.write(f"wrote {folder / name}")
-            for old in removed:
+            path = folder / name
+            self.stdout.write(f"{path} says the same already" if exported.unchanged else f"wrote {path}")
+            for old in exported.removed:
                 self.stdout.write(f"removed old backup {old.name}")

@@ -76,7 +76,7 @@ function start() {
                 }),
                 signal: mine.signal,
             });
-            if (answer.headers.get("content-type") !== "text/event-stream") {
+            if (!answer.headers.get("content-type")?.startsWith("text/event-stream")) {
                 throw new Error((await answer.json()).message);
             }
             for await (const event of events(answer.body)) shown(event, began);
