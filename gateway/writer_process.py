@@ -76,7 +76,7 @@ class WriterProcess:
         if self._behind.bytes > BACKLOG_BYTES:
             yield f"{self._behind.bytes // (1024 * 1024)} MiB of the journal wait for the database"
         elif self._behind.oldest_s > OLDEST_S:
-            yield f"The journal waits for the database: the oldest line since {_ago(self._behind.oldest_s)}"
+            yield f"The journal waits for the database, its oldest line for {_ago(self._behind.oldest_s)}"
         yield from faults(self._journal)
         if self._behind.set_aside:
             yield (

@@ -143,7 +143,7 @@ def test_a_line_that_waits_for_long_degrades_the_health_of_the_record(tmp_path: 
             writer.look()
             assert writer.health() == (
                 "degraded",
-                f"The journal waits for the database: the oldest line since {words}",
+                f"The journal waits for the database, its oldest line for {words}",
             )
     finally:
         writer.stop()
