@@ -29,6 +29,7 @@ class ProviderStream:
         self._over = False
         self._closed = False
         self._heard = 0.0
+        self._size = 0
         self._failure: UpstreamError | None = None
         self.first: list[Event] = []
 
@@ -71,6 +72,9 @@ class ProviderStream:
         if chunk is None:
             self._over = True
             return self._read(self._parser.end())
+        self._size += len(chunk)
+        if self._size > wire.MAX_ANSWER_BYTES:
+            raise UpstreamError("TEMPORARY", reason="UPSTREAM_OVERSIZED")
         return self._read(self._parser.feed(chunk))
 
     def _read(self, raw: list[tuple[str, bytes]]) -> list[Event]:

@@ -130,6 +130,21 @@ def test_an_attempt_whose_stream_breaks_is_on_record_as_failed_and_to_its_end(
     assert 0 <= row["duration_ms"] - attempt["durationMs"] < 250, "its whole latency"
 
 
+def test_a_stream_without_end_is_cut_at_the_cap_of_any_answer(
+    shared: RunningGateway, shared_fake: FakeProvider
+) -> None:
+    with shared.stream(model="endless-mb", provider="lmstudio_fake") as response:
+        size, end = 0, b""
+        for chunk in response.iter_bytes():
+            size, end = size + len(chunk), (end + chunk)[-1_000:]
+    assert 60_000_000 < size < 80_000_000
+    error, done = parse_frames(end.partition(b"\n\n")[2])
+    assert (error["error"], done) == ("TEMPORARY", "[DONE]")
+    (row,) = shared.wait_for_records(1, call_id=response.headers["x-llm-caller-call-id"])
+    assert (row["outcome"], row["reason"]) == ("TEMPORARY", "UPSTREAM_OVERSIZED")
+    assert shared_fake.wait_for(lambda: "endless-mb" in dict(shared_fake.cancelled))
+
+
 @pytest.mark.parametrize(("model", "status"), [("status-503", 503), ("status-401", 502), ("status-400", 422)])
 def test_what_fails_before_the_first_event_is_an_ordinary_error(
     shared: RunningGateway, model: str, status: int
