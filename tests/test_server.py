@@ -8,12 +8,20 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPResponse, IncompleteRead
+from http.client import IncompleteRead
 from typing import Any
 
 import httpx
 import pytest
-from conftest import BOB, RunningGateway, chat_body, parse_frames, provider_entry, running_gateway
+from conftest import (
+    BOB,
+    RunningGateway,
+    chat_body,
+    parse_frames,
+    provider_entry,
+    running_gateway,
+    slow_reader,
+)
 from fake_provider import FakeProvider
 from scraped import wait_until
 
@@ -206,12 +214,7 @@ def test_a_slow_reader_s_stream_is_cut_by_the_drain_without_a_frame_inside_anoth
     fake.scripts["large"] = ["z" * 1_000_000] * 6
     providers = {"providers": {"lmstudio_a": provider_entry(fake.url)}}
     with running_gateway(tmp_path, providers, env={"LLM_CALLER_DRAIN_S": "0"}) as gateway:
-        with socket.socket() as reader:
-            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            reader.connect(("127.0.0.1", gateway.port))
-            reader.sendall(_stream_request(gateway, "large"))
-            answer = HTTPResponse(reader)
-            answer.begin()
+        with slow_reader(gateway, chat_body(model="large", provider="lmstudio_a")) as answer:
             assert answer.read(100_000)
             assert gateway.process is not None
             gateway.process.send_signal(signal.SIGTERM)
@@ -224,13 +227,6 @@ def test_a_slow_reader_s_stream_is_cut_by_the_drain_without_a_frame_inside_anoth
         assert len(whole) > 10
         assert {json.loads(block.removeprefix(b"data: "))["type"] for block in whole} == {"delta"}
         assert last.count(b"data: ") <= 1
-
-
-def _stream_request(gateway: RunningGateway, model: str) -> bytes:
-    body = json.dumps(chat_body(model=model, provider="lmstudio_a")).encode()
-    head = f"Host: {gateway.port}\r\nX-LLM-Caller-Token: {BOB}\r\nContent-Length: {len(body)}\r\n"
-    head = head.replace("Host: ", "Host: 127.0.0.1:") + "Content-Type: application/json\r\n\r\n"
-    return b"POST /mcp/chatStream HTTP/1.1\r\n" + head.encode() + body
 
 
 def test_only_json_lines_are_on_stdout(shared: RunningGateway) -> None:

@@ -7,7 +7,16 @@ import time
 
 import httpx
 import pytest
-from conftest import BOB, RunningGateway, chat_body, parse_frames, provider_entry, registry, running_gateway
+from conftest import (
+    BOB,
+    RunningGateway,
+    chat_body,
+    parse_frames,
+    provider_entry,
+    registry,
+    running_gateway,
+    slow_reader,
+)
 from fake_provider import FakeProvider
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -289,3 +298,17 @@ def test_the_total_deadline_ends_a_stream_and_a_call(tmp_path, fake: FakeProvide
         again = time.monotonic() - began
         print(f"promise 15: total deadline overshoot {max(took, again) * 1000 - 1000:.0f} ms")
         assert max(took, again) <= 1.25
+
+
+def test_a_client_that_is_slow_to_read_its_completion_holds_no_place_of_the_provider(
+    tmp_path, fake: FakeProvider
+) -> None:
+    fake.scripts["large"] = ["y" * 1_000_000] * 6
+    entry = provider_entry(fake.url, maxConcurrency=1, timeouts={"firstEventMs": 3000})
+    with (
+        running_gateway(tmp_path, {"providers": {"lmstudio_a": entry}}) as gateway,
+        slow_reader(gateway, chat_body(model="large", provider="lmstudio_a")) as answer,
+    ):
+        assert len(answer.read(6_040_000)) == 6_040_000, "all deltas; the completion follows"
+        assert gateway.chat().status_code == 200
+        assert answer.read().endswith(b"data: [DONE]\n\n")
