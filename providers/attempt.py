@@ -154,6 +154,7 @@ class Caller:
                 return target, await self._ask(target, run, once, [other.provider for other in pending])
             except BusyError as error:
                 failure = error
+                run.busy.setdefault(target.provider.name)
                 if error.elsewhere:
                     pending.append(target)
             except UpstreamError as error:
@@ -206,19 +207,20 @@ class Caller:
 
 class Run:
     """One call's attempts, as they happen. `started` is monotonic seconds; `attempts` is for the record, `began` has
-    each one's span and when it began.
+    each one's span and when it began. `busy`: the names of those that had no place free, in order.
 
     `total_ms` bounds the call over all providers. A provider with a total of its own is given that much from its
     own first attempt on, more or less than the rest.
     """
 
-    __slots__ = ("attempts", "began", "ends", "retry_attempts", "span", "started", "trace")
+    __slots__ = ("attempts", "began", "busy", "ends", "retry_attempts", "span", "started", "trace")
 
     def __init__(self, *, retry_attempts: int, started: float, total_ms: int) -> None:
         self.retry_attempts, self.started = retry_attempts, started
         self.ends = started + total_ms / 1000
         self.attempts: list[Attempt] = []
         self.began: list[tuple[str, float]] = []
+        self.busy: dict[str, None] = {}
         self.trace: Trace | None = None
         self.span = ""
 

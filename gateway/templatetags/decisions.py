@@ -24,13 +24,16 @@ def rule_words(decision: dict[str, Any]) -> str:
 @register.filter
 def candidates(decision: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Each considered provider with its rank and a verdict in words, in the order of trying."""
-    unable = decision.get("unable") or {}
+    unable, busy = decision.get("unable") or {}, decision.get("busy") or ()
     place = 0
     for one in (decision.get("routing") or {}).get("considered", ()):
         out = reasons.EXCLUDED.get(one.get("excluded", ""), one.get("excluded", ""))
         if not out and one["provider"] in unable:
             out = f"its kind cannot do “{unable[one['provider']]}”"
         place += not out
+        choice = "First choice" if place == 1 else f"Choice {place}"
+        if one["provider"] in busy:
+            choice += ", but it had no place free"
         health = one.get("health", "unknown")
         score, bonus = one.get("score", 0), one.get("bonus", 0)
         yield one | {
@@ -39,7 +42,7 @@ def candidates(decision: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "rank": score + bonus,
             "state": "off" if health == "unknown" else health,
             "health": reasons.HEALTH.get(health, health),
-            "verdict": f"Left out: {out}" if out else "First choice" if place == 1 else f"Choice {place}",
+            "verdict": f"Left out: {out}" if out else choice,
         }
 
 
