@@ -86,7 +86,7 @@ class ProviderStream:
             if not self._finished or error.which != "idle":
                 raise
             self._over = True
-            self._release()
+            await self.close()
             return []
 
     async def _next(self, seconds: float, which: str) -> list[Event]:
