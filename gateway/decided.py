@@ -26,12 +26,14 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`stage`: where it was refused. `routing`: a `providers.decision.Decision`.
 
     `unable`: candidates passed over, each with the field of the request that its kind cannot honour.
+    `busy`: candidates that had no place free when they were to be asked.
     `trace_id`: of the W3C trace that the call belongs to, 32 hex digits. The row's own is the provider's id.
     """
 
     stage: str | msgspec.UnsetType = msgspec.UNSET
     routing: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     unable: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    busy: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     rate: RateState | msgspec.UnsetType = msgspec.UNSET
     concurrency: ConcurrencyState | msgspec.UnsetType = msgspec.UNSET
     trace_id: str | msgspec.UnsetType = msgspec.UNSET

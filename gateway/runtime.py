@@ -72,8 +72,8 @@ class Spans(Protocol):
 
 
 class Gateway:
-    """The live parts of one process. The event loop is its only user, but for `runtime` and `observations`:
-    those are single references, replaced whole by whoever built the new one."""
+    """The live parts of one process. Threads beside the event loop replace `runtime` and `observations`, which are
+    single references to what was built whole, and write to `log` and `metrics`; the rest is the loop's alone."""
 
     def __init__(
         self,

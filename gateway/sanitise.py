@@ -94,7 +94,7 @@ class Assembly:
 
     def __init__(self) -> None:
         self._text: list[str] = []
-        self._calls: dict[int, list[str]] = {}
+        self._calls: dict[int, tuple[list[str], list[str], list[str]]] = {}
 
     def add(self, delta: Delta) -> None:
         if delta.content:
@@ -103,15 +103,24 @@ class Assembly:
             self._add_call(call)
 
     def _add_call(self, call: ToolCallDelta) -> None:
-        parts = self._calls.setdefault(call.index, ["", "", ""])
-        parts[0] = parts[0] or call.id or ""
-        parts[1] += call.name or ""
-        parts[2] += call.arguments or ""
+        """Kept in pieces: text that grows by each of them would be copied each time."""
+        ids, names, arguments = self._calls.setdefault(call.index, ([], [], []))
+        if call.id and not ids:
+            ids.append(call.id)
+        if call.name:
+            names.append(call.name)
+        if call.arguments:
+            arguments.append(call.arguments)
 
     @property
     def content(self) -> str:
-        return "".join(self._text)
+        if len(self._text) > 1:
+            self._text = ["".join(self._text)]
+        return self._text[0] if self._text else ""
 
     def tool_calls(self) -> list[tuple[str, str, str]]:
         """`(id, name, arguments)` in the order of their index."""
-        return [(parts[0], parts[1], parts[2]) for _, parts in sorted(self._calls.items())]
+        return [
+            ("".join(ids), "".join(names), "".join(arguments))
+            for _, (ids, names, arguments) in sorted(self._calls.items())
+        ]

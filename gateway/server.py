@@ -28,7 +28,7 @@ from twisted.logger import globalLogBeginner
 from twisted.web import http
 
 from gateway.edge.front import Front
-from gateway.edge.respond import problem_body, problem_headers
+from gateway.edge.respond import PIECE_BYTES, problem_body, problem_headers
 from gateway.edge.target import read_target
 from gateway.edge.unidentified import note_refusal
 from gateway.errors import Problem
@@ -48,7 +48,6 @@ WRITE_STALL_S = 60
 MAX_HEADER_BYTES = 32 * 1024
 BACKLOG = 1024
 MAX_LENGTH_DIGITS = 19
-SLICE_BYTES = 64 * 1024
 
 BAD_FRAMING = Problem(
     code="BAD_REQUEST", message="The request is not well-formed HTTP", reason="INVALID_HTTP"
@@ -316,12 +315,12 @@ class GatewayServer(Server):
         """In slices, each written when the client has read what came before: a client that reads slowly is served
         to the end, one that reads nothing for a minute is cut off."""
         body = message.get("body", b"")
-        for at in range(SLICE_BYTES, len(body), SLICE_BYTES):
-            part = {"type": message["type"], "body": body[at - SLICE_BYTES : at], "more_body": True}
+        for at in range(PIECE_BYTES, len(body), PIECE_BYTES):
+            part = {"type": message["type"], "body": body[at - PIECE_BYTES : at], "more_body": True}
             if not await self._write(protocol, part):
                 return
-        if len(body) > SLICE_BYTES:
-            message = {**message, "body": body[(len(body) - 1) // SLICE_BYTES * SLICE_BYTES :]}
+        if len(body) > PIECE_BYTES:
+            message = {**message, "body": body[(len(body) - 1) // PIECE_BYTES * PIECE_BYTES :]}
         await self._write(protocol, message)
 
     async def _write(self, protocol: Any, message: dict[str, Any]) -> bool:

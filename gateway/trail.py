@@ -357,6 +357,7 @@ class Trail:
             stage=msgspec.UNSET if outcome == "ok" else self.stage,
             routing=routing_of(self.choice),
             unable=self.unable or msgspec.UNSET,
+            busy=tuple(self.run.busy) or msgspec.UNSET,
             rate=rate_state(self.caller.client, self.limit, self.reservation) or msgspec.UNSET,
             concurrency=self.concurrency or msgspec.UNSET,
             trace_id=self.run.trace.trace_id if self.run.trace is not None else msgspec.UNSET,

@@ -6,7 +6,9 @@ The same rules serve chat, embeddings and streams; for streams they end with the
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import TypeVar
 
 import httpx
@@ -18,6 +20,7 @@ from providers.adapters.base import Adapter
 from providers.deadline import Deadline
 from providers.errors import BusyError, DeadlineError, UpstreamError
 from providers.routing import Plan
+from providers.slots import Slots
 from providers.stream import ProviderStream
 from providers.trace import HEADER, Trace, new_span_id
 from providers.transport import Transport
@@ -34,9 +37,14 @@ BACKOFF_BASE_MS = 100
 BACKOFF_CAP_MS = 2_000
 CANCELLED = "CANCELLED"
 """Of an attempt that was given up, for no fault of the provider's."""
+DEFECT = "INTERNAL_ERROR"
+"""Of an attempt that met a defect of ours."""
 FINAL = frozenset({"PERMANENT", "AUTH"})
 """What no other provider is asked after: the request is at fault, or a credential, which somebody should hear of."""
 T = TypeVar("T")
+Others = Sequence[Provider]
+"""The candidates that are still to be asked."""
+Once = Callable[[Target, Adapter, Deadline, Others], Awaitable[T]]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -51,31 +59,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     retry_after_ms: int | None = None
 
 
-class Slots:
-    """How many calls each provider is serving, and who waits for a place (`maxConcurrency`)."""
-
-    def __init__(self) -> None:
-        self._semaphores: dict[tuple[str, int], asyncio.Semaphore] = {}
-
-    async def take(self, provider: Provider, deadline: Deadline) -> Callable[[], None]:
-        """Returns what gives the place back. Raises `BusyError` when none comes free in time."""
-        if provider.max_concurrency is None:
-            return _nothing
-        key = (provider.name, provider.max_concurrency)
-        semaphore = self._semaphores.setdefault(key, asyncio.Semaphore(provider.max_concurrency))
-        seconds, _ = deadline.within(provider.timeouts.first_event_ms, "firstEvent")
-        try:
-            async with asyncio.timeout(seconds):
-                await semaphore.acquire()
-        except TimeoutError:
-            raise BusyError from None
-        return semaphore.release
-
-
-def _nothing() -> None:
-    return None
-
-
 class Caller:
     """Makes provider calls. One per process; `sleep` is the seam for tests of the retry schedule."""
 
@@ -87,16 +70,16 @@ class Caller:
         self._slots = Slots()
 
     async def chat(self, plan: Plan, request: ChatRequest, run: "Run") -> tuple[Target, ChatReply]:
-        async def once(target: Target, adapter: Adapter, deadline: Deadline) -> ChatReply:
+        async def once(target: Target, adapter: Adapter, deadline: Deadline, others: Others) -> ChatReply:
             sent = run.marked(_built(adapter.build_chat, request, target, stream=False))
-            return adapter.read_chat(await self._exchange(sent, target, adapter, deadline))
+            return adapter.read_chat(await self._exchange(sent, target, adapter, deadline, others))
 
         return await self._run(plan, run, once)
 
     async def embed(self, plan: Plan, request: EmbedRequest, run: "Run") -> tuple[Target, EmbedReply]:
-        async def once(target: Target, adapter: Adapter, deadline: Deadline) -> EmbedReply:
+        async def once(target: Target, adapter: Adapter, deadline: Deadline, others: Others) -> EmbedReply:
             sent = run.marked(_built(adapter.build_embed, request, target))
-            body = await self._exchange(sent, target, adapter, deadline)
+            body = await self._exchange(sent, target, adapter, deadline, others)
             return adapter.read_embed(body, len(request.inputs))
 
         return await self._run(plan, run, once)
@@ -104,9 +87,11 @@ class Caller:
     async def stream(self, plan: Plan, request: ChatRequest, run: "Run") -> tuple[Target, ProviderStream]:
         """The stream has its first event; the caller closes it."""
 
-        async def once(target: Target, adapter: Adapter, deadline: Deadline) -> ProviderStream:
+        async def once(
+            target: Target, adapter: Adapter, deadline: Deadline, others: Others
+        ) -> ProviderStream:
             sent = run.marked(_built(adapter.build_chat, request, target, stream=True))
-            release = await self._slots.take(target.provider, deadline)
+            release = await self._slots.take(target.provider, deadline, others)
             try:
                 return await self._open_stream(sent, target, adapter, deadline, release)
             except BaseException:
@@ -125,7 +110,7 @@ class Caller:
     ) -> ProviderStream:
         started = time.monotonic()
         response = await self._send(sent, target, adapter, deadline)
-        stream = ProviderStream(response, adapter.events(), deadline, release)
+        stream = ProviderStream(self.transport, response, adapter.events(), deadline, release)
         try:
             await stream.open(started)
         except BaseException:
@@ -134,9 +119,9 @@ class Caller:
         return stream
 
     async def _exchange(
-        self, sent: httpx.Request, target: Target, adapter: Adapter, deadline: Deadline
+        self, sent: httpx.Request, target: Target, adapter: Adapter, deadline: Deadline, others: Others
     ) -> bytes:
-        release = await self._slots.take(target.provider, deadline)
+        release = await self._slots.take(target.provider, deadline, others)
         started = time.monotonic()
         try:
             response = await self._send(sent, target, adapter, deadline)
@@ -159,39 +144,51 @@ class Caller:
             raise adapter.failure(response.status_code, response.headers, b"")
         return response
 
-    async def _run(
-        self, plan: Plan, run: "Run", once: Callable[[Target, Adapter, Deadline], Awaitable[T]]
-    ) -> tuple[Target, T]:
+    async def _run(self, plan: Plan, run: "Run", once: Once[T]) -> tuple[Target, T]:
+        """Candidates in their order, but those without a free place behind those that have one."""
         failure: UpstreamError = DeadlineError("total")
-        for target in plan.targets:
-            deadline = run.deadline_for(target)
-            for number in range(1, run.retry_attempts + 1):
-                began = time.monotonic()
-                if began >= deadline.ends:
-                    raise DeadlineError("total")
-                run.begin()
-                try:
-                    result = await once(target, ADAPTERS[target.provider.kind], deadline)
-                except BusyError as error:
-                    failure = error
+        pending = deque(plan.targets)
+        while pending:
+            target = pending.popleft()
+            try:
+                return target, await self._ask(target, run, once, [other.provider for other in pending])
+            except BusyError as error:
+                failure = error
+                run.busy.setdefault(target.provider.name)
+                if error.elsewhere:
+                    pending.append(target)
+            except UpstreamError as error:
+                failure = error
+                if error.classification in FINAL:
                     break
-                except UpstreamError as error:
-                    failure = error
-                    run.note(target, began, error)
-                    if not await self._again(error, number, run.retry_attempts, deadline):
-                        break
-                except asyncio.CancelledError:
-                    run.note_cancelled(target, began)
-                    raise
-                else:
-                    run.note(target, began, None)
-                    return target, result
         raise failure
 
+    async def _ask(self, target: Target, run: "Run", once: Once[T], others: Others) -> T:
+        """One candidate, as often as it may be tried. Raises `UpstreamError`."""
+        deadline, adapter = run.deadline_for(target), ADAPTERS[target.provider.kind]
+        for number in count(1):
+            began = time.monotonic()
+            if began >= deadline.ends:
+                break
+            run.begin()
+            try:
+                result = await once(target, adapter, deadline, others)
+            except BusyError as error:
+                raise BusyError(elsewhere=error.elsewhere and number == 1) from None
+            except UpstreamError as error:
+                run.note(target, began, error)
+                if not await self._again(error, number, run.retry_attempts, deadline):
+                    raise
+            except BaseException as error:
+                run.note_broken_off(target, began, error)
+                raise
+            else:
+                run.note(target, began, None)
+                return result
+        raise DeadlineError("total")
+
     async def _again(self, error: UpstreamError, number: int, limit: int, deadline: Deadline) -> bool:
-        """Whether to try this target once more, after the pause is over. Raises what ends the whole call."""
-        if error.classification in FINAL:
-            raise error
+        """Whether to try this target once more, after the pause is over."""
         if (
             not error.retryable
             or number >= limit
@@ -210,19 +207,20 @@ class Caller:
 
 class Run:
     """One call's attempts, as they happen. `started` is monotonic seconds; `attempts` is for the record, `began` has
-    each one's span and when it began.
+    each one's span and when it began. `busy`: the names of those that had no place free, in order.
 
     `total_ms` bounds the call over all providers. A provider with a total of its own is given that much from its
     own first attempt on, more or less than the rest.
     """
 
-    __slots__ = ("attempts", "began", "ends", "retry_attempts", "span", "started", "trace")
+    __slots__ = ("attempts", "began", "busy", "ends", "retry_attempts", "span", "started", "trace")
 
     def __init__(self, *, retry_attempts: int, started: float, total_ms: int) -> None:
         self.retry_attempts, self.started = retry_attempts, started
         self.ends = started + total_ms / 1000
         self.attempts: list[Attempt] = []
         self.began: list[tuple[str, float]] = []
+        self.busy: dict[str, None] = {}
         self.trace: Trace | None = None
         self.span = ""
 
@@ -241,9 +239,10 @@ class Run:
         own = time.monotonic() + timeouts.total_ms / 1000
         return Deadline(min(own, max(self.ends, self.started + timeouts.total_ms / 1000)), timeouts)
 
-    def note_cancelled(self, target: Target, began: float) -> None:
-        """The client left, or the drain's time was over, while the provider was being asked."""
-        self.note(target, began, None, classification=CANCELLED)
+    def note_broken_off(self, target: Target, began: float, error: BaseException) -> None:
+        """The client left, or the drain's time was over, while the provider was being asked; or we have a defect."""
+        given_up = isinstance(error, asyncio.CancelledError)
+        self.note(target, began, None, classification=CANCELLED if given_up else DEFECT)
 
     def note(
         self, target: Target, began: float, error: UpstreamError | None, *, classification: str | None = None

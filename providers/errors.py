@@ -61,7 +61,7 @@ TIMEOUT_REASONS = {
 
 
 class DeadlineError(UpstreamError):
-    """`which`: a key of `TIMEOUT_REASONS`. Only `total` ends the call at once."""
+    """`which`: a key of `TIMEOUT_REASONS`. After `total` the same provider is not asked again."""
 
     def __init__(self, which: str) -> None:
         super().__init__("DEADLINE_EXCEEDED", reason=TIMEOUT_REASONS[which])
@@ -69,7 +69,11 @@ class DeadlineError(UpstreamError):
 
 
 class BusyError(UpstreamError):
-    """All of a provider's places (`maxConcurrency`) stayed taken. It is no attempt: the provider was not called."""
+    """All of a provider's places (`maxConcurrency`) are taken. It is no attempt: the provider was not called.
 
-    def __init__(self) -> None:
+    `elsewhere`: none was waited for, because another candidate had room.
+    """
+
+    def __init__(self, *, elsewhere: bool = False) -> None:
         super().__init__("TEMPORARY", reason="PROVIDER_BUSY")
+        self.elsewhere = elsewhere

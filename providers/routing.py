@@ -55,11 +55,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self.models_by_default and self.capability not in target.provider.defaults
 
 
-def plan(ask: Ask, catalog: Catalog, seen: Observations) -> Plan:
-    """Raises `RoutingError` with the contract's code and reason when nobody may or can answer."""
-    return able(ask, shortlist(ask, catalog, seen))[0]
-
-
 def shortlist(ask: Ask, catalog: Catalog, seen: Observations) -> Plan:
     """The plan before the request's own fields are looked at: the same for every request that asks alike."""
     if ask.provider is not None:

@@ -16,11 +16,14 @@ from httpx_aiohttp import AiohttpTransport
 
 from providers.egress import EgressPolicy
 from providers.errors import DeadlineError, UpstreamError
+from providers.names import LookUp, Names
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 INFLATE_BYTES = 64 * 1024
 """How much a compressed body may grow by before whoever reads it has counted it."""
-_NO_READ_LIMIT = {"read": None, "pool": None}
+REST_S = 0.1
+REST_BYTES = 64 * 1024
+"""How long, and how much, of a stream is read behind its end, so that its connection can serve the next call."""
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 EGRESS_REFUSED = "address not allowed for providers"
@@ -44,6 +47,7 @@ class Transport:
 
     def __init__(self, engine: httpx.AsyncBaseTransport) -> None:
         self._engine = engine
+        self._finishing: set[asyncio.Task[None]] = set()
 
     async def send(self, request: httpx.Request, *, connect_ms: int, head_ms: float) -> httpx.Response:
         """Returns once the response's head is there; the body is still to be read.
@@ -51,7 +55,9 @@ class Transport:
         Raises `DeadlineError("connect" | "firstEvent")` and `UpstreamError`, also for a URL or a header that
         cannot be sent at all.
         """
-        request.extensions["timeout"] = {"connect": connect_ms / 1000, **_NO_READ_LIMIT}
+        # For the engine, `connect` is the socket alone; `pool` is all until there is a connection, the name included.
+        connect_s = connect_ms / 1000
+        request.extensions["timeout"] = {"connect": connect_s, "pool": connect_s, "read": None}
         try:
             async with asyncio.timeout(head_ms / 1000):
                 response = await self._engine.handle_async_request(request)
@@ -64,8 +70,31 @@ class Transport:
             raise UpstreamError("TEMPORARY", reason="UPSTREAM_REDIRECT", status=response.status_code)
         return response
 
+    def finish(self, response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+        """Beside everything else, closes the response of a stream that has said its last, once its body has ended:
+        the last chunk is often a moment behind the last event. `chunks`: as `stream_body` gave them."""
+        task = asyncio.ensure_future(_finish(response, chunks))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+
     async def close(self) -> None:
+        if self._finishing:
+            await asyncio.wait(self._finishing)
         await self._engine.aclose()
+
+
+async def _finish(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+    size = 0
+    try:
+        async with asyncio.timeout(REST_S):
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > REST_BYTES:
+                    break
+    except (TimeoutError, UpstreamError):
+        pass  # its connection serves no other call then
+    finally:
+        await close(response)
 
 
 async def stream_body(response: httpx.Response) -> AsyncIterator[bytes]:
@@ -139,8 +168,8 @@ def classify(error: Exception) -> UpstreamError:
     return UpstreamError("TEMPORARY", reason="UPSTREAM_DISCONNECTED")
 
 
-def open_transport(egress: EgressPolicy, *, max_connections: int = 0) -> Transport:
-    """Needs a running event loop. `max_connections` 0: no limit of our own."""
+def open_transport(egress: EgressPolicy, *, look_up: LookUp = socket.getaddrinfo) -> Transport:
+    """Needs a running event loop. There is no limit of connections."""
 
     def guarded_socket(info: Any) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -150,7 +179,11 @@ def open_transport(egress: EgressPolicy, *, max_connections: int = 0) -> Transpo
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=max_connections, keepalive_timeout=30, ttl_dns_cache=10, socket_factory=guarded_socket
+            limit=0,
+            keepalive_timeout=30,
+            ttl_dns_cache=10,
+            resolver=Names(look_up),
+            socket_factory=guarded_socket,
         )
         return aiohttp.ClientSession(
             connector=connector,

@@ -24,7 +24,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row of `RequestLog` (contract §7). Durations in ms, sizes in bytes. Never content, never a token.
 
     `attempts`: provider calls in order, each as `providers.attempt.Attempt` encodes itself.
-    `decision`: why the call went where it went, as `providers.routing.Decision` encodes itself.
+    `decision`: why the call went where it went or was refused, as `gateway.decided.Decided` encodes itself.
     `*_digest`: as `telemetry.digests` writes them, of the request, its prompt and the answer's text; "" of none.
     `outcome`: `ok`, an error code of the contract, `CLIENT_CLOSED`, `DRAINED` or `UNKNOWN`.
     """

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,23 @@ def parse_frames(raw: bytes) -> list[Any]:
         elif block:
             frames.append(block.decode())
     return frames
+
+
+@contextmanager
+def slow_reader(gateway: RunningGateway, body: dict[str, Any]) -> Iterator[HTTPResponse]:
+    """Bob's stream, of which the system takes only a few KB that were not read."""
+    data = json.dumps(body).encode()
+    head = (
+        f"POST /mcp/chatStream HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\nX-LLM-Caller-Token: {BOB}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(head.encode() + data)
+        with closing(HTTPResponse(connection)) as answer:
+            answer.begin()
+            yield answer
 
 
 @contextmanager

@@ -13,6 +13,7 @@
 | `redirect` | 302 to `/canary` |
 | `html`, `broken-json`, `wrong-shape` | 200 with the wrong body |
 | `huge` | 200 with 100 MB |
+| `endless-mb` | a delta of 1 MB after another until the client leaves |
 | `big-delta` | a stream with one delta of 1 MB |
 | `binary`, `controls` | a delta that is mostly, or in part, control characters |
 | `tools` | two parallel tool calls, in fragments when streamed |
@@ -291,6 +292,10 @@ class Answer:
         if model == "endless":
             while True:
                 yield 0.02, self.chunk({"content": "more "})
+        if model == "endless-mb":
+            event = self.chunk({"content": "x" * 1_000_000})
+            while True:
+                yield 0, event
         for pause, delta in self.deltas():
             yield pause, delta if isinstance(delta, bytes) else self.chunk(delta)
         if model in ("hang-mid-stream", "cut-after-3"):

@@ -55,6 +55,23 @@ def test_the_record_tells_candidates_limits_and_where_a_call_was_refused(
         assert passed_over["unable"] == {"lmstudio_a": "toolChoice"}
 
 
+def test_the_record_tells_why_a_full_provider_was_passed_over(tmp_path: Path, fake: FakeProvider) -> None:
+    providers = {
+        "lmstudio_a": provider_entry(fake.url, scores={"chat": 90}, maxConcurrency=1),
+        "b": provider_entry(fake.url),
+    }
+    with (
+        running_gateway(tmp_path, {"providers": providers}) as gateway,
+        gateway.stream(model="endless", provider="lmstudio_a") as holding,
+    ):
+        assert next(holding.iter_bytes())
+        answer = gateway.chat()
+        info = answer.json()["providerInfo"]
+        assert (info["name"], info["routing"]["strategy"]) == ("b", "capability-default")
+        assert info["routing"]["attempts"] == 1, "the full one was not called"
+        assert decision(gateway, answer)["busy"] == ["lmstudio_a"]
+
+
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 
 

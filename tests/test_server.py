@@ -8,12 +8,22 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.client import IncompleteRead
 from typing import Any
 
 import httpx
 import pytest
-from conftest import BOB, RunningGateway, chat_body, parse_frames, provider_entry, running_gateway
+from conftest import (
+    BOB,
+    RunningGateway,
+    chat_body,
+    parse_frames,
+    provider_entry,
+    running_gateway,
+    slow_reader,
+)
 from fake_provider import FakeProvider
+from scraped import wait_until
 
 
 def exchange(gateway: RunningGateway, data: bytes, seconds: float = 15) -> bytes:
@@ -199,6 +209,27 @@ def test_beyond_the_drain_s_time_streams_end_with_an_error_frame(tmp_path: Any, 
         assert frames[-2]["error"] == "OVERLOADED"
         assert call.result().status_code == 503
         assert {row["outcome"] for row in gateway.records()} == {"DRAINED"}
+
+
+def test_a_slow_reader_s_stream_is_cut_by_the_drain_without_a_frame_inside_another(
+    tmp_path: Any, fake: FakeProvider
+) -> None:
+    fake.scripts["large"] = ["z" * 1_000_000] * 6
+    providers = {"providers": {"lmstudio_a": provider_entry(fake.url)}}
+    with running_gateway(tmp_path, providers, env={"LLM_CALLER_DRAIN_S": "0"}) as gateway:
+        with slow_reader(gateway, chat_body(model="large", provider="lmstudio_a")) as answer:
+            assert answer.read(100_000)
+            assert gateway.process is not None
+            gateway.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: "DRAINED" in gateway.stdout.read_text())
+            try:
+                rest = answer.read()
+            except IncompleteRead as cut:
+                rest = cut.partial
+        _, *whole, last = rest.split(b"\n\n")
+        assert len(whole) > 10
+        assert {json.loads(block.removeprefix(b"data: "))["type"] for block in whole} == {"delta"}
+        assert last.count(b"data: ") <= 1
 
 
 def test_only_json_lines_are_on_stdout(shared: RunningGateway) -> None:

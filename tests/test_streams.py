@@ -7,7 +7,16 @@ import time
 
 import httpx
 import pytest
-from conftest import BOB, RunningGateway, chat_body, parse_frames, provider_entry, registry, running_gateway
+from conftest import (
+    BOB,
+    RunningGateway,
+    chat_body,
+    parse_frames,
+    provider_entry,
+    registry,
+    running_gateway,
+    slow_reader,
+)
 from fake_provider import FakeProvider
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,6 +137,21 @@ def test_an_attempt_whose_stream_breaks_is_on_record_as_failed_and_to_its_end(
     (attempt,) = row["attempts"]
     assert (attempt["classification"], attempt.get("reason")) == told
     assert 0 <= row["duration_ms"] - attempt["durationMs"] < 250, "its whole latency"
+
+
+def test_a_stream_without_end_is_cut_at_the_cap_of_any_answer(
+    shared: RunningGateway, shared_fake: FakeProvider
+) -> None:
+    with shared.stream(model="endless-mb", provider="lmstudio_fake") as response:
+        size, end = 0, b""
+        for chunk in response.iter_bytes():
+            size, end = size + len(chunk), (end + chunk)[-1_000:]
+    assert 60_000_000 < size < 80_000_000
+    error, done = parse_frames(end.partition(b"\n\n")[2])
+    assert (error["error"], done) == ("TEMPORARY", "[DONE]")
+    (row,) = shared.wait_for_records(1, call_id=response.headers["x-llm-caller-call-id"])
+    assert (row["outcome"], row["reason"]) == ("TEMPORARY", "UPSTREAM_OVERSIZED")
+    assert shared_fake.wait_for(lambda: "endless-mb" in dict(shared_fake.cancelled))
 
 
 @pytest.mark.parametrize(("model", "status"), [("status-503", 503), ("status-401", 502), ("status-400", 422)])
@@ -274,3 +298,17 @@ def test_the_total_deadline_ends_a_stream_and_a_call(tmp_path, fake: FakeProvide
         again = time.monotonic() - began
         print(f"promise 15: total deadline overshoot {max(took, again) * 1000 - 1000:.0f} ms")
         assert max(took, again) <= 1.25
+
+
+def test_a_client_that_is_slow_to_read_its_completion_holds_no_place_of_the_provider(
+    tmp_path, fake: FakeProvider
+) -> None:
+    fake.scripts["large"] = ["y" * 1_000_000] * 6
+    entry = provider_entry(fake.url, maxConcurrency=1, timeouts={"firstEventMs": 3000})
+    with (
+        running_gateway(tmp_path, {"providers": {"lmstudio_a": entry}}) as gateway,
+        slow_reader(gateway, chat_body(model="large", provider="lmstudio_a")) as answer,
+    ):
+        assert len(answer.read(6_040_000)) == 6_040_000, "all deltas; the completion follows"
+        assert gateway.chat().status_code == 200
+        assert answer.read().endswith(b"data: [DONE]\n\n")

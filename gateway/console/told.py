@@ -37,6 +37,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stage: str = ""
     routing: Routing | None = None
     unable: dict[str, str] = {}
+    busy: tuple[str, ...] = ()
     rate: Rate | None = None
     concurrency: AtOnce | None = None
     trace_id: str = ""

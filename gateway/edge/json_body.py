@@ -20,6 +20,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 _SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\x00")
 _AT = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+_VALUE = re.compile(r"""^(Invalid (?:enum )?value) (?:'.*'|".*")(?= - at `|$)""", re.DOTALL)
 _FIELD = re.compile(r"(?:required|unknown) field `(?P<field>[^`]*)`|^`(?P<named>[^`]*)`")
 
 
@@ -106,8 +107,8 @@ def _has_surrogate(text: str) -> bool:
 
 
 def invalid(error: msgspec.ValidationError) -> Refusal:
-    """The decoder's complaint as the contract's `details`, in words, without any value of the request in it."""
-    text = str(error)
+    """The decoder's complaint as the contract's `details`, in words: names of fields in it, but no value of the request."""
+    text = _VALUE.sub(r"\1", str(error))
     at = _AT.search(text)
     path, message = (at["path"], text[: at.start()]) if at else ("", text)
     field = _FIELD.search(message)

@@ -15,6 +15,8 @@ Header = tuple[bytes, bytes]
 
 JSON: Header = (b"content-type", b"application/json")
 CALL_ID = b"x-llm-caller-call-id"
+PIECE_BYTES = 64 * 1024
+"""What is no longer than this the server writes whole or not at all, once the client has read what came before."""
 encode_json = msgspec.json.Encoder().encode
 
 

@@ -17,7 +17,7 @@ from gateway.edge import native
 from gateway.edge.front import TRAIL
 from gateway.edge.identify import identify
 from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE, refused_unread
-from gateway.edge.respond import CALL_ID, encode_json, problem_body, problem_headers
+from gateway.edge.respond import CALL_ID, PIECE_BYTES, encode_json, problem_body, problem_headers
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.sanitise import Assembly
 from gateway.trail import STREAMED, Trail
@@ -38,7 +38,7 @@ HEADERS = [
 
 def frame(value: Any) -> bytes:
     """One event. JSON has no raw line breaks, so nothing inside can end the frame."""
-    return b"data: " + encode_json(value) + b"\n\n"
+    return b"data: %b\n\n" % encode_json(value)
 
 
 def _error_frame(problem: Problem, call_id: str) -> bytes:
@@ -101,6 +101,9 @@ class StreamedAnswer:
     commit time has passed; from then on what goes wrong is a frame.
 
     `_started`: the head is out. `_committed`: a client of `/mcp/chatStream` would have it.
+    `_wire`: held while something is sent, so that nothing gets between its pieces.
+    `_torn`: part of a frame is out, and nothing that looked like a frame could be trusted behind it.
+    `_unread`: the client read too slowly for the total deadline.
     """
 
     def __init__(self, trail: Trail, consumer: AsyncHttpConsumer) -> None:
@@ -112,7 +115,8 @@ class StreamedAnswer:
         self._beating: asyncio.Task[None] | None = None
         self._stream: ProviderStream | None = None
         self._assembly = Assembly()
-        self._torn = False
+        self._wire = asyncio.Lock()
+        self._torn = self._unread = False
 
     async def run(self, body: bytes, scope: Any) -> None:
         request, planned = self._admit(body, scope)
@@ -173,7 +177,7 @@ class StreamedAnswer:
             await self._forward(stream)
         except UpstreamError as error:
             # That the client read too slowly is not the provider's failure.
-            run.stream_ended(None if self._torn else error, given_up=self._torn)
+            run.stream_ended(None if self._unread else error, given_up=self._unread)
             raise
         except BaseException:
             run.stream_ended(given_up=True)
@@ -195,8 +199,7 @@ class StreamedAnswer:
             async with asyncio.timeout(max(ends - time.monotonic(), 0)):
                 await self._send(data)
         except TimeoutError:
-            # Part of a frame may be out, and nothing that looked like a frame could be trusted behind it.
-            self._torn = True
+            self._unread = True
             raise DeadlineError("total") from None
 
     def _delta_frame(self, delta: Delta, trace_id: str) -> bytes:
@@ -272,8 +275,15 @@ class StreamedAnswer:
             )
 
     async def _send(self, data: bytes, *, more: bool = True) -> None:
-        self._bytes_out += len(data)
-        await self._consumer.send_body(data, more_body=more)
+        """In pieces that the server writes whole or not at all; whoever is cancelled between two has torn a frame."""
+        async with self._wire:
+            self._bytes_out += len(data)
+            for end in range(PIECE_BYTES, len(data), PIECE_BYTES):
+                await self._consumer.send_body(data[end - PIECE_BYTES : end], more_body=True)
+                self._torn = True
+            rest = data if len(data) <= PIECE_BYTES else data[(len(data) - 1) // PIECE_BYTES * PIECE_BYTES :]
+            await self._consumer.send_body(rest, more_body=more)
+            self._torn = False
         if more:
             self._arm()
 
@@ -285,7 +295,11 @@ class StreamedAnswer:
         self._beat = asyncio.get_running_loop().call_later(seconds, self._due)
 
     def _due(self) -> None:
-        self._beating = asyncio.ensure_future(self._send(KEEPALIVE))
+        """A client that is still reading what it was sent needs no sign of life."""
+        if self._wire.locked():
+            self._arm()
+        else:
+            self._beating = asyncio.ensure_future(self._send(KEEPALIVE))
 
     def _stop_beating(self) -> None:
         if self._beat is not None:

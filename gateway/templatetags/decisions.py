@@ -37,6 +37,9 @@ def candidates(decision: Decision) -> Iterator[dict[str, Any]]:
         if not out and one.provider in decision.unable:
             out = f"its kind cannot do “{decision.unable[one.provider]}”"
         place += not out
+        choice = "First choice" if place == 1 else f"Choice {place}"
+        if one.provider in decision.busy:
+            choice += ", but it had no place free"
         yield {
             "provider": one.provider,
             "model": one.model,
@@ -45,7 +48,7 @@ def candidates(decision: Decision) -> Iterator[dict[str, Any]]:
             "rank": one.score + one.bonus,
             "state": "off" if one.health == "unknown" else one.health,
             "health": reasons.HEALTH.get(one.health, one.health),
-            "verdict": f"Left out: {out}" if out else "First choice" if place == 1 else f"Choice {place}",
+            "verdict": f"Left out: {out}" if out else choice,
         }
 
 

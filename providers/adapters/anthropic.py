@@ -200,7 +200,7 @@ class Anthropic(Adapter):
         return ChatReply(
             content="".join(block.text or "" for block in answer.content if block.type == "text"),
             tool_calls=tuple(
-                ToolCall(id=block.id or "", name=block.name or "", arguments=bytes(block.input).decode())
+                ToolCall(id=block.id or "", name=block.name or "", arguments=_text(block.input))
                 for block in answer.content
                 if block.type == "tool_use"
             ),
@@ -218,12 +218,15 @@ class Anthropic(Adapter):
 
 
 class _MessageEvents(EventReader):
-    """Keeps the usage and which content block is which tool call; text blocks have no index for us."""
+    """Keeps the usage and which content block is which tool call; text blocks have no index for us.
+
+    `_unsaid`: the input that a tool call began with, as long as none has followed in pieces.
+    """
 
     def __init__(self) -> None:
         self._usage = _Usage()
         self._calls: dict[int, int] = {}
-        self._without_input: set[int] = set()
+        self._unsaid: dict[int, str] = {}
 
     def read(self, name: str, data: bytes) -> Event | None:
         if decode(_Kind, data).type not in EVENTS:
@@ -260,7 +263,8 @@ class _MessageEvents(EventReader):
         if block.type != "tool_use":
             return None
         place = self._calls.setdefault(index, len(self._calls))
-        self._without_input.add(index)
+        given = _text(block.input)
+        self._unsaid[index] = given if given != "null" else "{}"
         call = ToolCallDelta(index=place, id=block.id, name=block.name, arguments="")
         return Event(delta=Delta(tool_calls=(call,)))
 
@@ -268,17 +272,18 @@ class _MessageEvents(EventReader):
         if delta.type == "text_delta" and delta.text:
             return Event(delta=Delta(content=delta.text))
         if delta.type == "input_json_delta" and delta.partial_json and index in self._calls:
-            self._without_input.discard(index)
+            self._unsaid.pop(index, None)
             call = ToolCallDelta(index=self._calls[index], arguments=delta.partial_json)
             return Event(delta=Delta(tool_calls=(call,)))
         return None
 
     def _block_ended(self, index: int) -> Event | None:
-        """A tool called without input has no text in the stream; in a whole answer it is `{}`."""
-        if index not in self._without_input:
+        """A tool called without input has no text in the stream; in a whole answer it is `{}`. And some servers of
+        this dialect put the whole input where the block begins."""
+        arguments = self._unsaid.pop(index, None)
+        if arguments is None:
             return None
-        self._without_input.discard(index)
-        return Event(delta=Delta(tool_calls=(ToolCallDelta(index=self._calls[index], arguments="{}"),)))
+        return Event(delta=Delta(tool_calls=(ToolCallDelta(index=self._calls[index], arguments=arguments),)))
 
     def _ended(self, event: _Event) -> Event:
         usage: Usage | None = None
@@ -287,6 +292,14 @@ class _MessageEvents(EventReader):
             usage = tokens(self._usage.inputs(), self._usage.output_tokens)
         reason = event.delta.stop_reason if event.delta else None
         return Event(usage=usage, finish_reason=FINISH.get(reason, "other") if reason else None)
+
+
+def _text(raw: msgspec.Raw) -> str:
+    """JSON as it came: the decoder does not look into it. Raises `UpstreamError` when it is not UTF-8."""
+    try:
+        return bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise UpstreamError("TEMPORARY", reason="UPSTREAM_BAD_RESPONSE") from None
 
 
 def _endpoint(provider: Provider, path: str) -> httpx.URL:

@@ -147,14 +147,15 @@ def clean_id(value: object) -> str | None:
 
 
 def tokens(inputs: int | None, outputs: int | None, total: int | None = None) -> Usage:
-    """A usage that adds up, from counts that may be missing, negative or absurd."""
+    """From counts that may be missing, negative or absurd. The total may be more than its parts, which some providers
+    do not count all of (thinking), but never less."""
     if inputs is None and outputs is None and total is None:
         return UNREPORTED
     count_in, count_out = _counted(inputs), _counted(outputs)
     return Usage(
         input_tokens=count_in,
         output_tokens=count_out,
-        total_tokens=_counted(count_in + count_out if total is None else total),
+        total_tokens=_counted(max(count_in + count_out, total or 0)),
     )
 
 

@@ -221,11 +221,16 @@ class OpenAICompatible(Adapter):
 
 class _ChunkReader(EventReader):
     """Keeps whether the model refused, for the finish reason comes in a later chunk, and is `stop`; and which tool
-    calls have begun, for some vendors give them no id, and a result needs one to answer to."""
+    calls have begun: some vendors give them no id, and a result needs one to answer to; others give all of them the
+    same index (Ollama, Gemini).
+
+    `_calls`: by the provider's index, the one under which its fragments are passed on. `_ids`: by that one.
+    """
 
     def __init__(self) -> None:
         self._refused = False
-        self._begun: set[int] = set()
+        self._calls: dict[int, int] = {}
+        self._ids: dict[int, str] = {}
 
     def read(self, name: str, data: bytes) -> Event | None:
         if data.strip() == b"[DONE]":
@@ -250,15 +255,23 @@ class _ChunkReader(EventReader):
         return delta or None
 
     def _call(self, place: int, call: _ToolCall) -> ToolCallDelta:
-        index = place if call.index is None else call.index
-        first, function = index not in self._begun, call.function
-        self._begun.add(index)
+        place, function = place if call.index is None else call.index, call.function
+        first = place not in self._calls or self._is_another(place, call)
+        if first:
+            self._calls[place] = index = max(self._ids) + 1 if place in self._ids else place
+            self._ids[index] = call.id or f"call_{index}"
+        index = self._calls[place]
         return ToolCallDelta(
             index=index,
-            id=call.id or (f"call_{index}" if first else None),
+            id=self._ids[index] if first else call.id,
             name=function.name if function else None,
             arguments=function.text() if function else None,
         )
+
+    def _is_another(self, place: int, call: _ToolCall) -> bool:
+        """A call has a name where it begins. A new id alone says nothing: some give one to every fragment."""
+        named = call.function is not None and call.function.name
+        return bool(call.id and named and call.id != self._ids[self._calls[place]])
 
 
 def finish(reason: str, *, refused: bool) -> FinishReason:

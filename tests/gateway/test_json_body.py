@@ -1,7 +1,7 @@
 """A request body is JSON as strictly as the contract wants it; each mistake has its reason (promise 9)."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -118,3 +118,15 @@ def test_the_decoder_s_complaint_names_the_place_and_no_value(body: bytes, reaso
     (detail,) = refused.details
     assert detail.path == path
     assert "canary" not in detail.message
+
+
+class Choosy(msgspec.Struct):
+    how: Literal["this", "that"]
+
+
+@pytest.mark.parametrize("value", ["s3cret", "it's s3cret", "s3cret - at `$.x`", "'\" s3cret"])
+def test_no_value_of_the_request_is_told(value: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as error:
+        msgspec.json.decode(json.dumps({"how": value}), type=Choosy)
+    (detail,) = invalid(error.value).details
+    assert (detail.path, detail.message) == ("how", "This is none of the values that are allowed here")

@@ -154,6 +154,16 @@ async def test_a_call_given_up_is_noted_with_whom_it_was_asking() -> None:
     assert [(one.provider, one.classification) for one in stage.run.attempts] == [("a", "CANCELLED")]
 
 
+async def test_an_attempt_that_met_a_defect_of_ours_is_noted() -> None:
+    async def defect() -> int:
+        raise ZeroDivisionError
+
+    stage = Stage(a=[defect])
+    with pytest.raises(ZeroDivisionError):
+        await stage.chat(target("a"))
+    assert [(one.provider, one.classification) for one in stage.run.attempts] == [("a", "INTERNAL_ERROR")]
+
+
 async def test_a_provider_that_cannot_be_addressed_does_not_stop_the_next() -> None:
     for url in ("http://xn--zz/v1", "http://☃.net/v1"):
         stage = Stage(b=[200])

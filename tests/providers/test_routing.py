@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.catalog import Catalog, Observation, rank
+from providers.decision import Choices
 from providers.errors import RoutingError
-from providers.routing import Ask, plan, preferred
+from providers.routing import Ask, Plan, able, preferred
 from providers.types import ChatRequest, EmbedRequest, Message, Provider, ResponseFormat, Timeouts
 
 TIMEOUTS = Timeouts(connect_ms=1, first_event_ms=1, idle_ms=1, total_ms=1)
@@ -33,6 +34,11 @@ def catalog(*providers: Provider, **aliases: str) -> Catalog:
 
 def ask(**more: Any) -> Ask:
     return Ask(**({"capability": "chat", "request": HELLO} | more))
+
+
+def plan(asked: Ask, among: Catalog, seen: Any) -> Plan:
+    """As a call is planned: the choice, then what its own fields leave of it."""
+    return able(asked, Choices().choose(asked, among, seen).require())[0]
 
 
 def names(planned: Any) -> list[str]:

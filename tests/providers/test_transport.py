@@ -2,15 +2,18 @@
 
 import asyncio
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
 
 from providers.egress import EgressPolicy, parse_networks
 from providers.errors import DeadlineError, UpstreamError
-from providers.transport import open_transport
+from providers.transport import close, open_transport
 
 
 @contextmanager
@@ -58,6 +61,72 @@ async def against(said: bytes, scheme: str) -> UpstreamError:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         return await failure(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+
+class DeadNames:
+    """A resolver whose server does not answer about names that begin with `dead`."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def __call__(self, host: str, *args: Any, **options: Any) -> Any:
+        if host.startswith("dead"):
+            assert self.over.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return socket.getaddrinfo(host, *args, **options)
+
+
+@pytest.fixture
+def dead_names() -> Iterator[DeadNames]:
+    names = DeadNames()
+    yield names
+    names.over.set()
+
+
+async def test_the_connect_deadline_covers_the_name(dead_names: DeadNames) -> None:
+    transport = open_transport(EgressPolicy(), look_up=dead_names)
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(DeadlineError) as error:
+            await transport.send(httpx.Request("GET", "http://dead.invalid/"), connect_ms=200, head_ms=9000)
+        assert error.value.which == "connect"
+        assert time.monotonic() - began < 1
+    await transport.close()
+
+
+async def test_names_that_hang_hold_up_no_other(dead_names: DeadNames) -> None:
+    transport = open_transport(EgressPolicy(), look_up=dead_names)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 x\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    async def ask(url: str) -> httpx.Response:
+        return await transport.send(httpx.Request("GET", url), connect_ms=5000, head_ms=9000)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        hanging = [asyncio.ensure_future(ask(f"http://dead{n}.invalid/")) for n in range(50)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(3):
+            response = await ask(f"http://localhost:{server.sockets[0].getsockname()[1]}/")
+        assert response.status_code == 204
+        await close(response)
+        dead_names.over.set()
+        errors = await asyncio.gather(*hanging, return_exceptions=True)
+        assert {getattr(error, "reason", None) for error in errors} == {"UPSTREAM_DNS_FAILURE"}
+    await transport.close()
+
+
+async def test_an_address_is_checked_where_it_is_dialled_whatever_its_name_was() -> None:
+    def rebound(host: str, port: int, **options: Any) -> Any:
+        return socket.getaddrinfo("169.254.169.254", port, **options)
+
+    transport = open_transport(EgressPolicy(), look_up=rebound)
+    with pytest.raises(UpstreamError, match="EGRESS_REFUSED"):
+        await transport.send(httpx.Request("GET", "http://good.example/"), connect_ms=300, head_ms=500)
+    await transport.close()
 
 
 async def test_a_dialled_address_outside_the_policy_is_refused_before_a_connection() -> None:

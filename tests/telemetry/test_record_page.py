@@ -45,6 +45,7 @@ def test_a_call_that_fell_back_tells_candidates_attempts_and_limits() -> None:
         decision={
             "routing": {"rule": "rank", "considered": considered, "more": 2},
             "unable": {"picky": "toolChoice"},
+            "busy": ["cpu"],
             "rate": rate,
         },
         attempts=[
@@ -54,7 +55,7 @@ def test_a_call_that_fell_back_tells_candidates_attempts_and_limits() -> None:
         provider="cpu", model="m", strategy="fallback",
     )  # fmt: skip
     for told in (
-        "First choice", "Choice 2", "Left out: it is disabled", "its kind cannot do “toolChoice”", "And 2 more.",
+        "First choice<", "Choice 2, but it had no place free", "Left out: it is disabled", "its kind cannot do “toolChoice”", "And 2 more.",
         "5 calls in any 1000 ms (the default); 3 left", "TEMPORARY, status 503", "answered", "(fallback)",
     ):  # fmt: skip
         assert told in page

@@ -230,7 +230,8 @@ function candidates(decided, words) {
         const out = one.excluded ? words.excluded[one.excluded] : field ? `its kind cannot do “${field}”` : "";
         const score = one.score ?? 0, bonus = one.bonus ?? 0;
         const health = element("span", words.health[one.health ?? "unknown"], `state ${one.health && one.health !== "unknown" ? one.health : "off"}`);
-        const verdict = out ? `Left out: ${out}` : ++place === 1 ? "First choice" : `Choice ${place}`;
+        const full = decided.busy?.includes(one.provider) ? ", but it had no place free" : "";
+        const verdict = out ? `Left out: ${out}` : (++place === 1 ? "First choice" : `Choice ${place}`) + full;
         return [one.provider, one.model ?? "", `${score}`, bonus ? `+${bonus}` : "", `${score + bonus}`, health, verdict];
     });
     return table(["Provider", "Model", "Score", "Default", "Rank", "Health", "Verdict"], rows, "candidates");
