@@ -15,6 +15,7 @@ from django.test import Client as Browser
 from recorded import call, ignore, intent, outcome
 
 from gateway.places import audit_folder
+from telemetry import tail
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
 from telemetry.search import PAGE
@@ -124,6 +125,17 @@ def test_one_odd_cell_spoils_no_page(olga: Browser, row: int) -> None:
                 assert "No gateway writes what stands in started_at (“junk”): it is not shown below." in page
                 assert "No gateway writes" not in opened(olga, f"{LIST}{row + 1}/change/")
                 assert "not readable</a> <span" in opened(olga, LIST)
+
+
+def test_the_live_tail_counts_what_it_cannot_read(row: int) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite stores anything anywhere")
+    for column, value in (("started_at", "junk"), ("started_at", "2026-13-45 00:00:00"), ("call_id", "junk")):
+        with undone():
+            update(f"UPDATE telemetry_requestlog SET {column} = %s WHERE id = %s", value, row)
+            news = tail.since(row - 2, 10)
+            assert [told["pk"] for told in news.rows] == [row - 1, row + 1]
+            assert (news.newest, news.skipped) == (row + 1, 1)
 
 
 def test_more_unreadable_rows_than_a_page_holds_hide_nothing(olga: Browser, row: int) -> None:
