@@ -5,7 +5,7 @@ An import is one transaction: all of it, or nothing.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from providers.egress import EgressPolicy, parse_networks
 
 
 class Outcome(NamedTuple):
-    """`warnings`: of what the files say. `consequences`: who is not served any more. `states`: file name → what an
+    """`warnings`: of what the files say. `consequences`: who is not served any more, and which keys are lost. `states`: file name → what an
     export would have written before and after."""
 
     changed: list[str]
@@ -92,6 +92,7 @@ def import_contents(
 
 def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
     outcome = Outcome([], [], [], [], {})
+    keyed = providers_loader.with_stored_key()
     for item in loaded:
         before = render(item.name)
         # In a savepoint, so that an import that changes nothing leaves no version behind.
@@ -107,6 +108,7 @@ def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
             note_synced(item.name, item.raw)
     outcome.warnings.extend(_odd_names(outcome))
     outcome.consequences.extend(_consequences(outcome))
+    outcome.consequences.extend(_lost_keys(keyed - providers_loader.with_stored_key()))
     return outcome
 
 
@@ -150,6 +152,14 @@ def _consequences(outcome: Outcome) -> list[str]:
     if CLIENTS in documents:
         said += stopped_tokens.warnings(stopped_tokens.stopped_tokens(*documents[CLIENTS], timezone.now()))
     return said
+
+
+KEY_LOST = "The key stored for {} is deleted for good: no roll back brings it back."
+
+
+def _lost_keys(names: Collection[str]) -> list[str]:
+    """A provider that goes, turns to another address or takes its key from elsewhere goes without the stored one."""
+    return [KEY_LOST.format(name) for name in sorted(names)]
 
 
 def _enabled(document: Mapping[str, Any]) -> set[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from config_pages import ENTRY, HOME, ONE, TWO, _static_files, ada, apply, folder, planned, text_of, write  # noqa: F401 - fixtures
 from conftest import registry, running_gateway
+from django.conf import settings
 from django.test import Client as Browser
 
 from clients.loader import issue, revoke
@@ -15,6 +16,9 @@ from gateway.configfile import CLIENTS, FILES, PROVIDERS, drifted, export_file, 
 from gateway.models import ConfigVersion
 from gateway.rendering import render, render_all
 from providers.models import Provider
+from providers.secrets import KeyRing
+from providers.stored_keys import keep
+from providers.types import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,6 +64,18 @@ def test_roll_back_warns_of_keys_that_are_gone_and_tokens_that_live_again(ada: B
     said = text_of(ada.get(ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url))
     assert "no key is stored for one" in said
     assert f"client bob: token {minted.token_id}: revocation taken back" in said
+
+
+def test_a_roll_back_that_takes_a_stored_key_away_says_so_before(ada: Browser) -> None:
+    apply(ada, planned(ada, PROVIDERS, ONE))
+    version = ConfigVersion.objects.get()
+    apply(ada, planned(ada, PROVIDERS, TWO))
+    keep("two", Secret("sk-canary"), KeyRing(settings.ENCRYPTION_KEYS))
+    page = text_of(ada.get(f"/admin/gateway/configversion/{version.pk}/change/"))
+    assert "Nothing is lost" not in page
+    assert "keys stored for providers that it takes away are deleted for good" in page
+    rolled = ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/")
+    assert "The key stored for two is deleted for good" in text_of(ada.get(rolled.url))
 
 
 def test_history_tells_how_much_changed_and_what(ada: Browser) -> None:
