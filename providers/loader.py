@@ -97,6 +97,11 @@ def provider_names() -> set[str]:
     return set(Provider.objects.values_list("name", flat=True))
 
 
+def enabled_names() -> dict[str, bool]:
+    """Every provider's name, and whether it is enabled. One query."""
+    return dict(Provider.objects.values_list("name", "enabled"))
+
+
 def alias_names() -> set[str]:
     return set(ModelAlias.objects.values_list("name", flat=True))
 
