@@ -17,6 +17,7 @@ from clients.types import MOST_CAPTURE_DAYS
 
 SHOWN_NAMES = 30
 LISTS = {"allowed_networks", "allowed_providers", "allowed_models"}
+AT_LEAST_1 = {"max_requests", "interval_ms", "max_concurrency"}
 KEPT_WHEN_ABSENT = {"capture", "capture_days"}
 PLACES = {
     "/clients/0/toolId": "tool_id",
@@ -143,10 +144,16 @@ class ClientForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
-        if (data.get("max_requests") is None) != (data.get("interval_ms") is None):
+        limit = [data[name] is None for name in ("max_requests", "interval_ms") if name in data]
+        if limit in ([True, False], [False, True]):
             self.add_error("interval_ms", "A limit has both a number of requests and an interval.")
         for name in LISTS & data.keys():
-            data[name] = self.fields[name].unless_untouched(data[name], getattr(self.instance, name))
+            before = getattr(self.instance, name)
+            data[name] = self.fields[name].unless_untouched(data[name], before)
+            if data[name] is not before and NOTHING in (data[name] or ()):
+                self.add_error(name, f"{NOTHING} stands alone: beside others it would be the name of one.")
+        for name in [name for name in AT_LEAST_1 if data.get(name) == 0]:
+            self.add_error(name, "At least 1, or empty.")
         return data
 
     def _post_clean(self) -> None:
