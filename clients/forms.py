@@ -9,6 +9,7 @@ from django import forms
 from django.utils.html import escape
 
 from clients.import_rules import refuse
+from clients.kept_by_name import no_rename
 from clients.loader import entry_of
 from clients.models import METHOD_CHOICES, Client
 from clients.suggestions import provider_names
@@ -126,7 +127,12 @@ class ClientForm(forms.ModelForm):
 
     def clean_tool_id(self) -> str:
         tool_id: str = self.cleaned_data["tool_id"]
-        return self.instance.tool_id if tool_id == self.instance.tool_id.strip() else tool_id
+        known: str = self.instance.tool_id
+        if tool_id == known.strip():
+            return known
+        if self.instance.pk and (said := no_rename(known)):
+            raise forms.ValidationError(said)
+        return tool_id
 
     def clean_notes(self) -> str | None:
         return unless_untouched(self.cleaned_data["notes"], self.instance.notes)

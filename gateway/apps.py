@@ -7,6 +7,8 @@ class GatewayConfig(AppConfig):
 
     def ready(self) -> None:
         from clients import import_rules as clients_rules
+        from clients.kept_by_name import kept_by_name_from
+        from clients.loader import tool_ids
         from clients.naming import clients_naming
         from clients.suggestions import model_warnings_from, provider_names_from
         from gateway import changes, checks, idle_sessions, roles, versions  # noqa: F401 - importing registers the checks
@@ -18,6 +20,8 @@ class GatewayConfig(AppConfig):
         from providers.loader import provider_names
         from providers.secrets import close_places
         from providers.unlisted import allowed_warnings
+        from telemetry.holds import holds_naming, rules_naming
+        from telemetry.known_clients import client_names_from
 
         close_places(own_places())
         versions.watch_ahead()
@@ -28,5 +32,7 @@ class GatewayConfig(AppConfig):
         provider_names_from(provider_names)
         model_warnings_from(allowed_warnings)
         clients_naming_from(clients_naming)
+        kept_by_name_from(holds_naming, rules_naming)
+        client_names_from(tool_ids)
         providers_rules.refuse_by(lambda form, document, places: refuse(form, PROVIDERS, document, places))
         clients_rules.refuse_by(lambda form, document, places: refuse(form, CLIENTS, document, places))

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from clients import kept_by_name
 from clients import loader as clients_loader
 from clients.tokens import Pepper, parse_peppers
 from gateway import changelog, stopped_tokens, versions
@@ -150,6 +151,8 @@ def _consequences(outcome: Outcome) -> list[str]:
             if (words := if_gone([name]))
         ]
     if CLIENTS in documents:
+        before, after = map(_tool_ids, documents[CLIENTS])
+        said += kept_by_name.if_gone(before - after)
         said += stopped_tokens.warnings(stopped_tokens.stopped_tokens(*documents[CLIENTS], timezone.now()))
     return said
 
@@ -165,6 +168,10 @@ def _lost_keys(names: Collection[str]) -> list[str]:
 def _enabled(document: Mapping[str, Any]) -> set[str]:
     providers = document.get("providers", {})
     return {name for name, entry in providers.items() if entry.get("enabled", True)}
+
+
+def _tool_ids(document: Mapping[str, Any]) -> set[str]:
+    return {client["toolId"] for client in document.get("clients", ())}
 
 
 def _store(item: Loaded, *, merge: bool) -> None:
