@@ -114,6 +114,16 @@ def test_a_client_for_no_provider_at_all_is_told_from_one_for_any() -> None:
     assert made.allowed_providers is None
 
 
+def test_every_line_that_is_no_network_is_named() -> None:
+    answer = ada().post(f"{LIST}add/", form(allowed_networks="10.1.0.0/16\nfoo\n300.1.1.1"))
+    assert answer.context["adminform"].form.errors == {
+        "allowed_networks": [
+            "'foo' is not a network such as 10.1.0.0/16",
+            "'300.1.1.1' is not a network such as 10.1.0.0/16",
+        ]
+    }
+
+
 def test_a_limit_of_nothing_is_refused_in_one_sentence() -> None:
     answer = ada().post(f"{LIST}add/", form(max_requests=0, interval_ms=0, max_concurrency=0))
     said = {name: list(errors) for name, errors in answer.context["adminform"].form.errors.items()}
