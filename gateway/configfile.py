@@ -31,8 +31,8 @@ from providers.egress import EgressPolicy, parse_networks
 
 
 class Outcome(NamedTuple):
-    """`warnings`: of what the files say. `consequences`: who is not served any more, and which keys are lost. `states`: file name → what an
-    export would have written before and after."""
+    """`warnings`: of what the files say. `consequences`: who is not served any more, and which keys are lost.
+    `states`: file name → what an export would have written before and after."""
 
     changed: list[str]
     unchanged: list[str]
