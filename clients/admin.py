@@ -5,6 +5,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import quote
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
@@ -15,6 +16,7 @@ from clients.forms import ClientForm
 from clients.grants import set_methods
 from clients.grid import grid_page
 from clients.header_form import RegistryHeaderForm
+from clients.kept_by_name import if_gone, if_renamed
 from clients.models import Client, ClientToken, MethodPermission, RegistryHeader
 from clients.suggestions import model_warnings, provider_warnings
 
@@ -78,6 +80,8 @@ class ClientAdmin(admin.ModelAdmin):
         set_methods(form.instance, form.cleaned_data["methods"])
         client = form.instance
         said = provider_warnings(client.allowed_providers or ())
+        if change and "tool_id" in form.changed_data:
+            said = [*filter(None, [if_renamed(form.initial["tool_id"], client.tool_id)]), *said]
         for words in (*said, *model_warnings(client.allowed_models or ())):
             messages.warning(request, words)
 
@@ -94,6 +98,21 @@ class ClientAdmin(admin.ModelAdmin):
         if client is not None:
             context |= _tokens(request, client)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        context["deleted_clients"] = [context["object"]]
+        context["if_gone"] = if_gone([context["object"].tool_id])
+        return super().render_delete_form(request, context)
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Client], **where: Any
+    ) -> HttpResponse | None:
+        """Before several are deleted, it is said what goes by their names. `where`: of newer Django, passed on."""
+        answer = super().response_action(request, queryset, **where)
+        if isinstance(answer, TemplateResponse) and "deletable_objects" in (answer.context_data or {}):
+            chosen = answer.context_data["queryset"]
+            answer.context_data["if_gone"] = if_gone(chosen.values_list("tool_id", flat=True))
+        return answer
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """A client goes with its tokens and grants, which nobody may delete by themselves."""

@@ -9,6 +9,7 @@ from django import forms
 from django.utils.html import escape
 
 from clients.import_rules import refuse
+from clients.kept_by_name import no_rename
 from clients.loader import entry_of
 from clients.models import METHOD_CHOICES, Client
 from clients.suggestions import provider_names
@@ -17,6 +18,7 @@ from clients.types import MOST_CAPTURE_DAYS
 
 SHOWN_NAMES = 30
 LISTS = {"allowed_networks", "allowed_providers", "allowed_models"}
+AT_LEAST_1 = {"max_requests", "interval_ms", "max_concurrency"}
 KEPT_WHEN_ABSENT = {"capture", "capture_days"}
 PLACES = {
     "/clients/0/toolId": "tool_id",
@@ -125,7 +127,12 @@ class ClientForm(forms.ModelForm):
 
     def clean_tool_id(self) -> str:
         tool_id: str = self.cleaned_data["tool_id"]
-        return self.instance.tool_id if tool_id == self.instance.tool_id.strip() else tool_id
+        known: str = self.instance.tool_id
+        if tool_id == known.strip():
+            return known
+        if self.instance.pk and (said := no_rename(known)):
+            raise forms.ValidationError(said)
+        return tool_id
 
     def clean_notes(self) -> str | None:
         return unless_untouched(self.cleaned_data["notes"], self.instance.notes)
@@ -143,10 +150,16 @@ class ClientForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
-        if (data.get("max_requests") is None) != (data.get("interval_ms") is None):
+        limit = [data[name] is None for name in ("max_requests", "interval_ms") if name in data]
+        if limit in ([True, False], [False, True]):
             self.add_error("interval_ms", "A limit has both a number of requests and an interval.")
         for name in LISTS & data.keys():
-            data[name] = self.fields[name].unless_untouched(data[name], getattr(self.instance, name))
+            before = getattr(self.instance, name)
+            data[name] = self.fields[name].unless_untouched(data[name], before)
+            if data[name] is not before and NOTHING in (data[name] or ()):
+                self.add_error(name, f"{NOTHING} stands alone: beside others it would be the name of one.")
+        for name in [name for name in AT_LEAST_1 if data.get(name) == 0]:
+            self.add_error(name, "At least 1, or empty.")
         return data
 
     def _post_clean(self) -> None:

@@ -334,6 +334,27 @@ class GrantNote(NamedTuple):
     method: str
 
 
+class RestrictedNote(NamedTuple):
+    """An enabled client that may use some providers only, and their names, of which there is one at least."""
+
+    client: int
+    tool_id: str
+    providers: tuple[str, ...]
+
+
+def restricted_clients() -> list[RestrictedNote]:
+    """In the order of the file, in one query. Who may use none, or call nothing, is meant not to be answered."""
+    routed = MethodPermission.objects.filter(
+        client=OuterRef("pk"), method__in=("chat", "chatStream", "embed")
+    )
+    rows = Client.objects.filter(Exists(routed), enabled=True, allowed_providers__isnull=False)
+    return [
+        RestrictedNote(pk, tool_id, tuple(names))
+        for pk, tool_id, names in rows.values_list("pk", "tool_id", "allowed_providers")
+        if names
+    ]
+
+
 def usable_grants(now: datetime, since: datetime) -> list[GrantNote]:
     """What enabled clients may call that have had a good token since before `since`. One query."""
     good = Q(expires_at=None) | Q(expires_at__gt=now)

@@ -17,10 +17,16 @@ def validate_networks(value: object) -> None:
         return
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValidationError("A list of networks such as 10.1.0.0/16.")
+    if wrong := [said for item in value if (said := _no_network(item))]:
+        raise ValidationError(wrong)
+
+
+def _no_network(text: str) -> str:
     try:
-        parse_networks(value)
+        parse_networks([text])
     except ValueError as error:
-        raise ValidationError(str(error)) from None
+        return str(error)
+    return ""
 
 
 def validate_names(value: object) -> None:

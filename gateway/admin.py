@@ -17,7 +17,10 @@ from gateway.console.plan import propose
 from gateway.models import ConfigChange, ConfigFile, ConfigVersion, StaffSecondFactor
 from gateway.naming import table_name
 from gateway.reading import Content
-from gateway.rendering import pack, render_all, unpack
+from gateway.rendering import CLIENTS, PROVIDERS, pack, render_all, unpack
+
+ROLL_BACK_CHOICES = ((PROVIDERS, "Providers and aliases"), (CLIENTS, "Clients, their grants and tokens"))
+"""File → what goes back with it. Of one alone, the other stays: to undo a routing need not stop newer tokens."""
 
 
 class KeptByTheProduct(admin.ModelAdmin):
@@ -86,12 +89,13 @@ class ConfigVersionAdmin(KeptByTheProduct):
                 "difference": shown(found or {}),
                 "is_newest": is_newest,
                 "may_roll_back": not is_newest and left is not None,
+                "roll_back_choices": ROLL_BACK_CHOICES,
             }
             context |= change_log.part_of(version, request)
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def roll_back(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Plans the import of what both files said at that version."""
+        """Plans the import of what the chosen files said at that version."""
         require(request, MAY_CHANGE)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
@@ -105,8 +109,13 @@ class ConfigVersionAdmin(KeptByTheProduct):
         contents = [
             Content(name, f"{name} at version {version.pk}", text.encode())
             for name, text in unpack(left).items()
+            if name in request.POST.getlist("file")
         ]
-        return propose(request, contents, merge=False, reason=f"roll back to version {version.pk}")
+        if not contents:
+            messages.error(request, "Choose what to roll back: one of the files at least.")
+            return redirect("admin:gateway_configversion_change", version.pk)
+        what = f" of {contents[0].name}" if len(contents) == 1 else ""
+        return propose(request, contents, merge=False, reason=f"roll back{what} to version {version.pk}")
 
 
 def _left(version: ConfigVersion) -> tuple[bool, bytes | None]:

@@ -29,6 +29,14 @@ TABLES = (
     ("Record", "admin:telemetry_requestlog_changelist", "telemetry.view_requestlog"),
 )
 """The tables that stand in the navigation beside the pages: label, URL name, permission."""
+BELONGING = {
+    "Providers": ("providers/",),
+    "Clients": ("clients/",),
+    "Record": ("telemetry/", "record/"),
+    "Configuration": ("gateway/config",),
+    "All tables": ("auth/", "gateway/staff"),
+}
+"""Which other addresses below the admin's are a section's, by its label: the tables that are reached from there."""
 
 
 NO_SUCH_NUMBER = Problem(code="BAD_REQUEST", message="A number is out of range", reason="NUMBER_OUT_OF_RANGE")
@@ -87,7 +95,7 @@ class GatewayAdminSite(AdminSite):
         ]
         entries.append(("Guides", "docs", True))
         return [
-            {"label": label, "url": url, "current": is_current(request.path, url)}
+            {"label": label, "url": url, "current": is_current(request.path, url, BELONGING.get(label, ()))}
             for label, name, is_open in entries
             if is_open and (url := reverse(name))
         ]
@@ -163,6 +171,7 @@ def _guarded(page: Page) -> Callable[..., HttpResponse]:
     return view
 
 
-def is_current(path: str, url: str) -> bool:
-    """The home page is only itself; of the others, what lies below them is theirs too."""
-    return path == url if url == reverse("admin:index") else path.startswith(url)
+def is_current(path: str, url: str, belonging: Sequence[str] = ()) -> bool:
+    """The home page is only itself; of the others, what lies below them is theirs too, and what belongs to them."""
+    home = reverse("admin:index")
+    return path == url if url == home else path.startswith((url, *(home + below for below in belonging)))

@@ -5,7 +5,7 @@ An import is one transaction: all of it, or nothing.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from clients import kept_by_name
 from clients import loader as clients_loader
 from clients.suggestions import provider_warnings
 from clients.tokens import Pepper, parse_peppers
@@ -32,8 +33,8 @@ from providers.egress import EgressPolicy, parse_networks
 
 
 class Outcome(NamedTuple):
-    """`warnings`: of what the files say. `consequences`: who is not served any more. `states`: file name → what an
-    export would have written before and after."""
+    """`warnings`: of what the files say. `consequences`: who is not served any more, and which keys are lost.
+    `states`: file name → what an export would have written before and after."""
 
     changed: list[str]
     unchanged: list[str]
@@ -94,6 +95,7 @@ def import_contents(
 
 def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
     outcome = Outcome([], [], [], [], {})
+    keyed = providers_loader.with_stored_key()
     for item in loaded:
         before = render(item.name)
         # In a savepoint, so that an import that changes nothing leaves no version behind.
@@ -109,6 +111,7 @@ def _apply(loaded: Sequence[Loaded], *, merge: bool) -> Outcome:
             note_synced(item.name, item.raw)
     outcome.warnings.extend(_odd_names(outcome))
     outcome.consequences.extend(_consequences(outcome))
+    outcome.consequences.extend(_lost_keys(keyed - providers_loader.with_stored_key()))
     return outcome
 
 
@@ -162,13 +165,27 @@ def _consequences(outcome: Outcome) -> list[str]:
             if (words := if_gone([name]))
         ]
     if CLIENTS in documents:
+        before, after = map(_tool_ids, documents[CLIENTS])
+        said += kept_by_name.if_gone(before - after)
         said += stopped_tokens.warnings(stopped_tokens.stopped_tokens(*documents[CLIENTS], timezone.now()))
     return said
+
+
+KEY_LOST = "The key stored for {} is deleted for good: no roll back brings it back."
+
+
+def _lost_keys(names: Collection[str]) -> list[str]:
+    """A provider that goes, turns to another address or takes its key from elsewhere goes without the stored one."""
+    return [KEY_LOST.format(name) for name in sorted(names)]
 
 
 def _enabled(document: Mapping[str, Any]) -> set[str]:
     providers = document.get("providers", {})
     return {name for name, entry in providers.items() if entry.get("enabled", True)}
+
+
+def _tool_ids(document: Mapping[str, Any]) -> set[str]:
+    return {client["toolId"] for client in document.get("clients", ())}
 
 
 def _store(item: Loaded, *, merge: bool) -> None:

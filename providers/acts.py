@@ -6,6 +6,7 @@ Each act is a POST, needs the right to change providers, and is written to the h
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -19,8 +20,9 @@ from django.urls import URLPattern, path, reverse
 from providers import arrange
 from providers.check import PROBE_TIMEOUTS, Checked, check, egress_policy
 from providers.dependents import if_deleted, if_disabled
+from providers.diagnosis import NO_CREDENTIAL_REMEDY, NO_KEY_FILE_REMEDY
 from providers.loader import freeze, remember_discovered
-from providers.models import Provider
+from providers.models import CredentialSource, Provider
 from providers.secrets import KeyRing
 
 SHOWN_MODELS = 50
@@ -29,7 +31,15 @@ ACTS = ("check", "discover", "enable", "disable", "duplicate", "up", "down")
 
 def look_at(rows: Sequence[Provider]) -> list[Checked]:
     keys = KeyRing(settings.ENCRYPTION_KEYS)
-    return check([freeze(row, PROBE_TIMEOUTS, keys) for row in rows], egress_policy())
+    found = check([freeze(row, PROBE_TIMEOUTS, keys) for row in rows], egress_policy())
+    return [_with_path(row, seen) for row, seen in zip(rows, found, strict=True)]
+
+
+def _with_path(row: Provider, seen: Checked) -> Checked:
+    """The words of a look reach clients as well, and name no path; here an operator reads them."""
+    if seen.advice != NO_CREDENTIAL_REMEDY or row.credential_source != CredentialSource.FILE:
+        return seen
+    return msgspec.structs.replace(seen, advice=NO_KEY_FILE_REMEDY.format(path=row.credential_name))
 
 
 class ProviderActs(admin.ModelAdmin):

@@ -32,7 +32,8 @@ REMEDIES: dict[str, str] = {
     "UPSTREAM_TLS_FAILURE": "Use http:// where the provider speaks no TLS; else renew its certificate or trust it.",
     "UPSTREAM_DISCONNECTED": "Look at the provider's log; often something else listens on that port.",
     "UPSTREAM_REDIRECT": "Redirects are not followed: enter the final address as the base URL.",
-    "UPSTREAM_BAD_RESPONSE": "What answers there does not speak this dialect: correct the kind or the base URL.",
+    "UPSTREAM_BAD_RESPONSE": "What answers there does not speak this dialect: correct the kind or the base URL. Most "
+    "base URLs end in /v1.",
     "UPSTREAM_OVERSIZED": "What answers there does not speak this dialect: correct the kind or the base URL.",
     "CONNECT_TIMEOUT": "Correct host and port of the base URL; a firewall may also swallow the connection.",
     "FIRST_EVENT_TIMEOUT": _SLOW,
@@ -49,6 +50,7 @@ _BY_CLASS = {
     "TEMPORARY": "The provider has a problem of its own: look at its log or status page.",
 }
 NO_CREDENTIAL_REMEDY = "Set it where it is expected and restart, or choose another source under Credential."
+NO_KEY_FILE_REMEDY = "Put the key into {path}, readable for the gateway, and restart it, or choose another source under Credential."
 NO_MODELS_REMEDY = "Load or download a model at the provider, then check again."
 _OTHER_REMEDY = "Is the base URL complete? Most end in /v1."
 

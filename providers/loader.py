@@ -80,6 +80,11 @@ def sealed_wrongly(keys: KeyRing) -> list[str]:
     return wrong
 
 
+def with_stored_key() -> set[str]:
+    """Names of providers whose key is kept here."""
+    return set(Provider.objects.filter(stored_credential__isnull=False).values_list("name", flat=True))
+
+
 def without_stored_key() -> list[str]:
     """Names of providers whose key should be stored here and is not."""
     stored = Provider.objects.filter(
@@ -90,6 +95,11 @@ def without_stored_key() -> list[str]:
 
 def provider_names() -> set[str]:
     return set(Provider.objects.values_list("name", flat=True))
+
+
+def enabled_names() -> dict[str, bool]:
+    """Every provider's name, and whether it is enabled. One query."""
+    return dict(Provider.objects.values_list("name", "enabled"))
 
 
 def alias_names() -> set[str]:

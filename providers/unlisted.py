@@ -38,6 +38,8 @@ def warnings_of(aliases: Collection[str]) -> list[str]:
 def alias_warnings(row: ModelAlias) -> list[str]:
     """What is odd about an alias, in sentences."""
     said = []
+    if not row.provider.enabled:
+        said.append(f"“{row.provider}” is disabled: calls for “{row.name}” fail until it is enabled.")
     models = row.provider.model_rows
     if (
         models.filter(discovered_at__isnull=False).exists()

@@ -3,9 +3,12 @@
 Only superusers set them: removing calls, or keeping them from being removed, is nobody's daily work.
 """
 
-from django.contrib import admin
+from typing import Any
+
+from django.contrib import admin, messages
 from django.http import HttpRequest
 
+from telemetry.known_clients import is_unheard_of
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, LegalHold, RetentionRule
 from telemetry.read_only import ReadOnlyAdmin
 
@@ -39,8 +42,20 @@ class VerificationAdmin(ReadOnlyAdmin):
     sortable_by = ()
 
 
+class NamesClient(admin.ModelAdmin):
+    """A client is told by what it is called. It may have been deleted, so a name that nobody has is no mistake."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if obj.tool_id and "tool_id" in form.changed_data and is_unheard_of(obj.tool_id):
+            said = (
+                f"There is no client called “{obj.tool_id}”, and no call of one is on record. Is it misspelt?"
+            )
+            messages.warning(request, said)
+
+
 @admin.register(RetentionRule)
-class RetentionRuleAdmin(admin.ModelAdmin):
+class RetentionRuleAdmin(NamesClient):
     empty_says = "No rule: every call is kept for good. Add a rule to remove calls when they are old enough."
     list_display = ("__str__", "tool_id", "outcome", "days")
     list_display_links = ("__str__",)
@@ -48,7 +63,7 @@ class RetentionRuleAdmin(admin.ModelAdmin):
 
 
 @admin.register(LegalHold)
-class LegalHoldAdmin(admin.ModelAdmin):
+class LegalHoldAdmin(NamesClient):
     empty_says = "Nothing is held. Add a hold to keep calls that a retention rule would remove, and kept content beyond its days."
     list_display = ("reason", "tool_id", "since", "until", "created_at", "released_at")
     search_fields = ("reason", "tool_id")
@@ -56,6 +71,10 @@ class LegalHoldAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Released, not deleted: that there was one stays visible."""
         return False
+
+    def get_exclude(self, request: HttpRequest, obj: object = None) -> tuple[str, ...]:
+        """One that is released from the start would hold nothing."""
+        return () if obj is not None else ("released_at",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: object = None) -> tuple[str, ...]:
         """What it holds, and why, is not rewritten: to hold less is to release it and to add another."""

@@ -57,9 +57,10 @@ def _moment(label: str) -> MomentField:
     return MomentField(label=label, required=False, widget=forms.TextInput(attrs=places))
 
 
-def _whole(label: str, width: int, hint: str = "") -> forms.CharField:
+def _whole(label: str, width: int, *, strip: bool = True) -> forms.CharField:
+    """`strip`: false where clients choose the text, and a blank at an end may be part of it."""
     look = forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "size": 20})
-    return forms.CharField(label=label, required=False, max_length=width, help_text=hint, widget=look)
+    return forms.CharField(label=label, required=False, max_length=width, widget=look, strip=strip)
 
 
 class FilterForm(forms.Form):
@@ -70,10 +71,10 @@ class FilterForm(forms.Form):
     )
     since = _moment("From (UTC)")
     until = _moment("To, not included (UTC)")
-    client = _whole("Client", 200)
+    client = _whole("Client", 200, strip=False)
     token = _whole("Token id", 64)
     provider = _whole("Provider", 100)
-    model = _whole("Model", 500)
+    model = _whole("Model", 500, strip=False)
     method = forms.ChoiceField(required=False, choices=[("", "any"), *((name, name) for name in METHODS)])
     outcome = forms.ChoiceField(
         required=False,
@@ -83,7 +84,7 @@ class FilterForm(forms.Form):
             ("exactly", [(outcome, outcome) for outcomes in CLASSES.values() for outcome in outcomes]),
         ],
     )
-    request = _whole("Request id", 200)
+    request = _whole("Request id", 200, strip=False)
     trace = _whole("Trace id or call id", 200)
     peer = _whole("Address (peer)", 64)
     config = forms.IntegerField(
@@ -149,8 +150,12 @@ class FilterForm(forms.Form):
         return ", ".join(told)
 
     def _given(self) -> list[tuple[str, str]]:
-        texts = [(name, self.data.get(name, "").strip()) for name in self.fields]
+        texts = [(name, self._typed(name)) for name in self.fields]
         return [(name, text) for name, text in texts if text]
+
+    def _typed(self, name: str) -> str:
+        text = self.data.get(name, "")
+        return text.strip() if getattr(self.fields[name], "strip", True) else text
 
 
 def _term(name: str, value: Any) -> Term:

@@ -1,12 +1,13 @@
 """What a legal hold keeps beyond its days: the held client's calls and their content, by when they began."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
-from telemetry.models import LegalHold, RequestLog
+from telemetry.models import LegalHold, RequestLog, RetentionRule
 
 NOTHING = Q(pk__in=())
 MILLISECOND = 1 << 80
@@ -25,9 +26,29 @@ def held_content() -> Q:
 
 def _under_any(kept_by: Callable[[LegalHold], Q]) -> Q:
     held = NOTHING
-    for hold in LegalHold.objects.filter(released_at=None):
+    for hold in unreleased():
         held |= kept_by(hold)
     return held
+
+
+def unreleased() -> QuerySet[LegalHold]:
+    """One that is to be released later holds until then."""
+    return LegalHold.objects.filter(Q(released_at=None) | Q(released_at__gt=timezone.now()))
+
+
+def holds_naming(tool_ids: Collection[str]) -> dict[str, list[str]]:
+    """Of these clients, those that holds name which are not released: their reasons, in one query."""
+    found: dict[str, list[str]] = {}
+    wanted = set(tool_ids)
+    for tool_id, reason in unreleased().exclude(tool_id="").order_by("pk").values_list("tool_id", "reason"):
+        if tool_id in wanted:
+            found.setdefault(tool_id, []).append(reason)
+    return found
+
+
+def rules_naming(tool_id: str) -> list[str]:
+    """The retention rules that name the client, in words."""
+    return [str(rule) for rule in RetentionRule.objects.filter(tool_id=tool_id)]
 
 
 def _client(hold: LegalHold) -> Q:

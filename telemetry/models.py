@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
@@ -194,7 +195,10 @@ class RetentionRule(models.Model):
     class Meta:
         ordering = ("tool_id", "outcome")
         constraints = [
-            models.UniqueConstraint(fields=("tool_id", "outcome"), name="one_rule_per_client_and_outcome")
+            models.UniqueConstraint(fields=("tool_id", "outcome"), name="one_rule_per_client_and_outcome"),
+            models.CheckConstraint(
+                condition=models.Q(days__isnull=True) | models.Q(days__gte=1), name="retention_days_positive"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -225,6 +229,15 @@ class LegalHold(models.Model):
 
     def __str__(self) -> str:
         return self.reason
+
+    def clean(self) -> None:
+        """A hold of before these rules can be released all the same."""
+        if self._state.adding and self.since and self.until and self.until <= self.since:
+            raise ValidationError({"until": "It has to come after “since”: this would hold nothing."})
+        now = timezone.now()
+        if self.released_at and self.released_at > now:
+            moment = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+            raise ValidationError({"released_at": f"It has to be in the past: it is {moment}."})
 
 
 class AuditVerification(models.Model):

@@ -13,6 +13,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.test import Client as Browser
 
+from gateway.models import ConfigVersion
+from gateway.rendering import FILES
+
 HOME = "/admin/configuration/"
 CANARY = 'canary "token" é 5d1f'
 ENTRY = provider_entry("http://localhost:1/v1")
@@ -72,6 +75,15 @@ def apply(browser: Browser, url: str, **more: str) -> Any:
     page = browser.get(url)
     assert page.status_code == 200
     return browser.post(url, {"version": page.context["version"]} | more, follow=True)
+
+
+def rolled_back(browser: Browser, version: ConfigVersion, *files: str) -> str:
+    """The URL of the plan that a roll back to this version makes, of all files or of these."""
+    answer = browser.post(f"/admin/gateway/configversion/{version.pk}/rollback/", {"file": files or FILES})
+    assert answer.status_code == 302
+    url: str = answer.url
+    assert url.startswith(f"{HOME}plan/")
+    return url
 
 
 class _Text(HTMLParser):

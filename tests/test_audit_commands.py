@@ -16,6 +16,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client as Browser
+from django.utils import timezone
 
 from gateway.changelog import operating_system_user
 from gateway.management.commands.write_journal import Command as WriteJournal
@@ -306,8 +307,8 @@ def test_a_hold_is_released_and_never_rewritten() -> None:
     sent = {
         "reason": "nothing",
         "tool_id": "nobody",
-        "released_at_0": "2026-11-25",
-        "released_at_1": "12:00:00",
+        "released_at_0": f"{timezone.now():%Y-%m-%d}",
+        "released_at_1": "00:00:00",
     }
     answer = browser.post(f"/admin/telemetry/legalhold/{hold.pk}/change/", sent)
     assert answer.status_code == 302, answer.content.decode()

@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 from conftest import provider_entry, registry
+from django.conf import settings
 
 from gateway.configfile import CLIENTS, PROVIDERS, import_files
 from providers.models import Provider
+from providers.secrets import KeyRing
+from providers.stored_keys import keep
+from providers.types import Secret
 
 pytestmark = pytest.mark.django_db
 ENTRY = provider_entry("http://localhost:1/v1")
@@ -86,3 +90,32 @@ def test_odd_tokens_that_a_header_carries_are_nothing_to_tell_of(tmp_path: Path)
     bob = registry()["clients"][0]
     for token in ("b o\tb", "tök😀", "' OR 1=1 --"):
         assert warnings(tmp_path, clients={"clients": [bob | {"token": token}]}) == []
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        {},
+        {"keyed": ENTRY | {"apiKey": {"env": "SOME_KEY"}}},
+        {"keyed": ENTRY | {"baseUrl": "http://localhost:2/v1", "apiKey": {"stored": True}}},
+        {"renamed": ENTRY | {"apiKey": {"stored": True}}},
+    ],
+    ids=["removed", "another source", "another address", "another name"],
+)
+def test_an_import_that_drops_a_stored_key_says_so(tmp_path: Path, then: dict[str, Any]) -> None:
+    said = "The key stored for keyed is deleted for good: no roll back brings it back."
+    first = {"providers": {"keyed": ENTRY | {"apiKey": {"stored": True}}}}
+
+    def consequences(document: Any, **more: Any) -> list[str]:
+        return import_files({PROVIDERS: write(tmp_path, PROVIDERS, document)}, **more).consequences
+
+    assert said not in consequences(first)
+    assert said not in consequences({"providers": then}, dry_run=True), "none is stored yet"
+    consequences(first)
+    keep("keyed", Secret("sk-canary"), KeyRing(settings.ENCRYPTION_KEYS))
+    assert said not in consequences(first | {"description": "The key stays"})
+    assert said not in consequences({"providers": {"other": ENTRY}}, merge=True, dry_run=True)
+    assert said in consequences({"providers": then}, dry_run=True)
+    assert Provider.objects.filter(stored_credential__isnull=False).exists(), "it was only tried"
+    assert said in consequences({"providers": then})
+    assert said not in consequences({"providers": then})

@@ -4,8 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from config_pages import ENTRY, HOME, ONE, TWO, _static_files, ada, apply, folder, planned, text_of, write  # noqa: F401 - fixtures
+from config_pages import (  # noqa: F401 - fixtures
+    ENTRY,
+    HOME,
+    ONE,
+    TWO,
+    _static_files,
+    ada,
+    apply,
+    folder,
+    planned,
+    rolled_back,
+    text_of,
+    write,
+)
 from conftest import registry, running_gateway
+from django.conf import settings
 from django.test import Client as Browser
 
 from clients.loader import issue, revoke
@@ -15,6 +29,9 @@ from gateway.configfile import CLIENTS, FILES, PROVIDERS, drifted, export_file, 
 from gateway.models import ConfigVersion
 from gateway.rendering import render, render_all
 from providers.models import Provider
+from providers.secrets import KeyRing
+from providers.stored_keys import keep
+from providers.types import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,11 +44,11 @@ def test_roll_back_makes_the_export_of_then(ada: Browser) -> None:
     apply(ada, planned(ada, PROVIDERS, {"providers": {"three": ENTRY}}))
     apply(ada, planned(ada, CLIENTS, {"clients": []}))
     assert render_all() != then
-    rolled = ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/")
-    said = text_of(ada.get(rolled.url))
+    rolled = rolled_back(ada, version)
+    said = text_of(ada.get(rolled))
     assert "token" in said
     assert "hmac" not in said
-    done = apply(ada, rolled.url)
+    done = apply(ada, rolled)
     newest = ConfigVersion.objects.first()
     assert newest is not None
     assert newest.reason == f"roll back to version {version.pk}"
@@ -46,7 +63,7 @@ def test_roll_back_gives_a_token_its_former_id_back(ada: Browser) -> None:
     apply(ada, planned(ada, CLIENTS, {"clients": []}))
     apply(ada, planned(ada, CLIENTS, registry()))
     assert render_all() != then, "the same tokens have new ids"
-    apply(ada, ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url)
+    apply(ada, rolled_back(ada, version))
     assert render_all() == then
 
 
@@ -57,9 +74,40 @@ def test_roll_back_warns_of_keys_that_are_gone_and_tokens_that_live_again(ada: B
     assert version is not None
     revoke(minted.token_id)
     Provider.objects.get().delete()
-    said = text_of(ada.get(ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url))
+    said = text_of(ada.get(rolled_back(ada, version)))
     assert "no key is stored for one" in said
     assert f"client bob: token {minted.token_id}: revocation taken back" in said
+
+
+def test_a_roll_back_that_takes_a_stored_key_away_says_so_before(ada: Browser) -> None:
+    apply(ada, planned(ada, PROVIDERS, ONE))
+    version = ConfigVersion.objects.get()
+    apply(ada, planned(ada, PROVIDERS, TWO))
+    keep("two", Secret("sk-canary"), KeyRing(settings.ENCRYPTION_KEYS))
+    page = text_of(ada.get(f"/admin/gateway/configversion/{version.pk}/change/"))
+    assert "Nothing is lost" not in page
+    assert "keys stored for providers that it takes away are deleted for good" in page
+    assert "The key stored for two is deleted for good" in text_of(ada.get(rolled_back(ada, version)))
+
+
+def test_one_file_alone_rolls_back_and_newer_tokens_work_on(ada: Browser) -> None:
+    apply(ada, planned(ada, PROVIDERS, ONE))
+    version = ConfigVersion.objects.get()
+    apply(ada, planned(ada, PROVIDERS, TWO))
+    issue("bob", ("chat",), peppers()[0])
+    page = ada.get(f"/admin/gateway/configversion/{version.pk}/change/").content.decode()
+    for name in FILES:
+        assert f'<input type="checkbox" name="file" value="{name}" checked>' in page
+    assert "stops working" in text_of(ada.get(rolled_back(ada, version)))
+    assert "stops working" not in text_of(ada.get(rolled_back(ada, version, PROVIDERS)))
+    apply(ada, rolled_back(ada, version, PROVIDERS))
+    assert list(Provider.objects.values_list("name", flat=True)) == ["one"]
+    assert ClientToken.objects.count() == 1
+    newest = ConfigVersion.objects.first()
+    assert newest is not None
+    assert newest.reason == f"roll back of providers.json to version {version.pk}"
+    refused = ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/", {"file": ["x"]}, follow=True)
+    assert "Choose what to roll back" in text_of(refused)
 
 
 def test_history_tells_how_much_changed_and_what(ada: Browser) -> None:

@@ -21,6 +21,7 @@ from config_pages import (  # noqa: F401 - fixtures
     kept_plans,
     logged_in,
     planned,
+    rolled_back,
     staff,
     text_of,
     upload,
@@ -202,7 +203,7 @@ def test_a_plan_warns_of_each_token_that_would_stop_working(ada: Browser) -> Non
     later, gone = issue("bob", (), peppers()[0]), issue("eve", ("chat",), peppers()[0])
     revoke(issue("bob", (), peppers()[0]).token_id)
     kept = json.loads(render(CLIENTS))
-    rolled = text_of(ada.get(ada.post(f"/admin/gateway/configversion/{version.pk}/rollback/").url))
+    rolled = text_of(ada.get(rolled_back(ada, version)))
     assert f"Token {later.token_id} of client bob stops working." in rolled
     assert f"Token {gone.token_id} of client eve stops working." in rolled
     assert rolled.count("stops working") == 2, "neither the token that stays nor the revoked one"

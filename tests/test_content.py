@@ -153,7 +153,19 @@ def test_olga_opens_content_for_a_reason_that_is_on_record(olga: Browser) -> Non
     assert "alert(1)" not in listed + olga.get("/admin/telemetry/capturedcontent/").content.decode()
 
 
-@pytest.mark.parametrize("reason", ["", "too short", "  blanks    ", "x" * 501, "nul \0 in the middle"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "",
+        "too short",
+        "  blanks    ",
+        "." * 10,
+        "\u2800" * 20,
+        "a.b.c.d.e.f.g.h.i.",
+        "x" * 501,
+        "nul \0 in the middle",
+    ],
+)
 def test_without_a_reason_nothing_is_shown(olga: Browser, reason: str) -> None:
     call_id = stored()
     answer = olga.post(page(call_id), {"reason": reason})

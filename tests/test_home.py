@@ -244,12 +244,43 @@ def test_a_range_without_calls_says_so(ada: Browser) -> None:
     assert "No call in this time." not in words(ada, "?range=7d")
 
 
+def test_clients_that_nothing_answers_are_named_until_they_are_answered(ada: Browser) -> None:
+    def restricted(tool_id: str, names: list[str], methods: tuple[str, ...] = ("chat",), **more: Any) -> int:
+        client = Client.objects.create(tool_id=tool_id, allowed_providers=names, **more)
+        change_methods(client, add=methods, remove=())
+        return client.pk
+
+    provider("up")
+    provider("off", enabled=False)
+    bob = restricted("bob", ["nosuch", "gone"])
+    charlie = restricted("charlie", ["off", "nosuch"])
+    restricted("none-meant", [])
+    restricted("disabled", ["nosuch"], enabled=False)
+    restricted("looks-only", ["nosuch"], methods=("getHealth", "models"))
+    restricted("answered", ["nosuch", "up"])
+    found = [line for line in lines(ada) if line.startswith("Nothing answers")]
+    assert found == [
+        "Nothing answers client bob: there is no provider called nosuch, gone. -> "
+        f"/admin/clients/client/{bob}/explain/",
+        "Nothing answers client charlie: there is no provider called nosuch and off is disabled. -> "
+        f"/admin/clients/client/{charlie}/explain/",
+    ]
+    for n in range(8):
+        restricted(f"tool-{n}", ["nosuch"])
+    (more,) = [line for line in lines(ada) if "more clients" in line]
+    assert more == "5 more clients are answered by nothing. -> /admin/clients/client/"
+    provider("nosuch")
+    assert not [line for line in lines(ada) if "answer" in line and "client" in line]
+
+
 def test_it_is_the_same_number_of_queries_with_one_and_with_fifty_of_everything(ada: Browser) -> None:
     counts = []
     for many in (1, 50):
         record(many)
         for n in range(many):
             provider(f"p-{many}-{n}")
+            Client.objects.create(tool_id=f"stranded-{many}-{n}", allowed_providers=["nosuch"])
+            change_methods(Client.objects.get(tool_id=f"stranded-{many}-{n}"), add=["chat"], remove=())
             issue(f"tool-{many}-{n}", ("chat",), peppers()[0], NOW + timedelta(days=1))
         for query in [f"?range={name}" for name in RANGES]:
             ada.get(f"/admin/{query}")

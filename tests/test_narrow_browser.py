@@ -88,6 +88,25 @@ def test_what_decides_is_on_the_screen(page: Page, gateway: RunningGateway, path
     assert page.eval_on_selector_all(cells, BESIDE) == []
 
 
+@pytest.mark.parametrize("path", ["gateway/configversion", "gateway/configchange", "providers/provider"])
+def test_no_heading_is_broken_into_letters(page: Page, gateway: RunningGateway, path: str) -> None:
+    page.set_viewport_size({"width": WIDTH, "height": 800})
+    log_in(page, gateway)
+    page.goto(f"{gateway.url}/admin/{path}/")
+    assert page.eval_on_selector_all("#result_list thead th", TALL) < 60
+
+
+@pytest.mark.parametrize("width", [WIDTH, 1280])
+def test_a_long_name_stays_on_the_page(page: Page, gateway: RunningGateway, width: int) -> None:
+    made = "from clients.models import Client; print(Client.objects.create(tool_id='x' * 200).pk)"
+    pk = gateway.manage("shell", "-v", "0", "-c", made).stdout.strip()
+    page.set_viewport_size({"width": width, "height": 800})
+    log_in(page, gateway)
+    for act in ("explain", "change", "delete", "issue", "history"):
+        page.goto(f"{gateway.url}/admin/clients/client/{pk}/{act}/")
+        assert not page.evaluate(TOO_WIDE), act
+
+
 def test_names_of_clients_are_not_broken_into_letters(page: Page, gateway: RunningGateway) -> None:
     page.set_viewport_size({"width": WIDTH, "height": 800})
     log_in(page, gateway)

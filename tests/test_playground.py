@@ -245,6 +245,34 @@ def test_leaving_the_page_ends_the_provider_s_work(tmp_path: Path, fake: FakePro
         assert row["outcome"] == "CLIENT_CLOSED"
 
 
+def test_a_disabled_client_is_called_disabled(tmp_path: Path, fake: FakeProvider) -> None:
+    off = LIMITED | {"enabled": False}
+    with running_gateway(
+        tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}, registry(off)
+    ) as it:
+        trace = frames(play(it, "chat", chat_body(), tool="dora"))[-1]
+    problem = trace["problem"]
+    assert (problem["error"], problem["message"]) == ("FORBIDDEN", "The client dora is disabled")
+
+
+@pytest.mark.browser
+def test_ada_stops_an_answer_and_finds_it_in_the_record(page: Page, gateway: RunningGateway) -> None:
+    log_in(page, gateway)
+    page.goto(f"{gateway.url}/admin/playground/")
+    page.select_option("[name=toolId]", "bob")
+    page.fill("[name=model]", "endless")
+    page.select_option("[name=provider]", "lmstudio_gpu")
+    page.click("[name=send]")
+    page.wait_for_selector("#playground-answer:not(:empty)")
+    page.click("[name=stop]")
+    page.wait_for_selector("text=Stopped. The call is on record; what had come of the answer only where")
+    link = page.get_attribute("#playground-trace a", "href")
+    (row,) = gateway.wait_for_records(1, outcome="CLIENT_CLOSED")
+    page.goto(f"{gateway.url}{link}")
+    assert page.inner_text("#result_list tbody tr").count("bob") == 1
+    assert row["call_id"].replace("-", "") in (link or "").replace("-", "")
+
+
 @pytest.mark.browser
 def test_ada_tries_a_call_and_reads_why(page: Page, gateway: RunningGateway) -> None:
     found = complaints(page)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from gateway import second_factor
 from gateway.models import StaffSecondFactor
 from gateway.places import audit_folder
-from telemetry.audit.pruning import prune
+from telemetry.audit.pruning import bury
 from telemetry.models import (
     CapturedContent,
     ContentAccess,
@@ -57,10 +57,9 @@ def colleague() -> None:
 
 def protection() -> None:
     """Rules, a hold, and a tombstone of calls that a rule removed."""
-    rule = RetentionRule.objects.create(tool_id="dashboard", days=0)
-    assert prune(audit_folder().signer(), datetime.now(UTC), by="ada")
-    rule.days = 30
-    rule.save()
+    rule = RetentionRule.objects.create(tool_id="dashboard", days=30)
+    old = RequestLog.objects.filter(tool_id="dashboard").exclude(chain="").order_by("chain", "sequence")
+    bury(audit_folder().signer(), list(old), reason=str(rule), by="ada", now=datetime.now(UTC))
     RetentionRule.objects.create(days=365)
     hold = "Case 2026-17: the summaries of November"
     LegalHold.objects.create(

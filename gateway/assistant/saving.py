@@ -85,11 +85,15 @@ def save(draft: Draft, *, author: str, reason: str, overwrite: bool = False) -> 
 
 
 def consequences(draft: Draft) -> list[str]:
-    """Who would not be served any more; of a draft that cannot be saved, nothing: saving it says why."""
+    """Who would not be served any more, and which keys would be lost; of a draft that cannot be saved, nothing:
+    saving it says why."""
     try:
-        return configfile.import_contents(contents(draft.now), dry_run=True).consequences
+        found = configfile.import_contents(contents(draft.now), dry_run=True).consequences
     except ImportRefused:
         return []
+    # A key that was typed takes the lost one's place.
+    replaced = {configfile.KEY_LOST.format(name) for name in draft.keys}
+    return [said for said in found if said not in replaced]
 
 
 def _is_settled(warning: str, draft: Draft) -> bool:

@@ -1,6 +1,6 @@
 """What an operator should look at: a few lines, each with words and the place where it is mended."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import groupby
@@ -11,13 +11,13 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from clients.loader import GrantNote, expiring_tokens, usable_grants
+from clients.loader import GrantNote, RestrictedNote, expiring_tokens, restricted_clients, usable_grants
 from gateway.changes import added_since
 from gateway.configfile import FILES, Drift, drift
 from gateway.models import ConfigFile, ConfigVersion
 from gateway.monitor import NO_PROVIDER
 from gateway.runtime import Observations
-from providers.loader import ProviderNote
+from providers.loader import ProviderNote, enabled_names
 from telemetry import uses
 from telemetry.log_file import LARGE_BYTES
 from telemetry.logs import log
@@ -102,6 +102,35 @@ def expired_tokens(seen: Seen) -> Iterable[Line]:
     list_of_tokens = "admin:clients_clienttoken_changelist"
     yield from _few(ending, f"tokens expire within {EXPIRY_NOTICE.days} days", list_of_tokens)
     yield from _few(ended, "tokens have expired and are still listed", list_of_tokens)
+
+
+def unanswered_clients(seen: Seen) -> Iterable[Line]:
+    """Whose providers were renamed, deleted, disabled or misspelt. Where none is enabled, that is said once."""
+    enabled, restricted = enabled_names(), restricted_clients()
+    if not any(enabled.values()):
+        return ()
+    lines = [
+        Line("failed", _unanswered_words(note, enabled), "Ask why", _explained(note))
+        for note in restricted
+        if not any(enabled.get(name) for name in note.providers)
+    ]
+    return _few(lines, "clients are answered by nothing", "admin:clients_client_changelist")
+
+
+def _unanswered_words(note: RestrictedNote, enabled: Mapping[str, bool]) -> str:
+    unknown = [name for name in note.providers if name not in enabled]
+    off = [name for name in note.providers if name in enabled]
+    why = [f"there is no provider called {_names(unknown)}"] if unknown else []
+    why += [f"{_names(off)} {'is' if len(off) == 1 else 'are'} disabled"] if off else []
+    return f"Nothing answers client {note.tool_id}: {' and '.join(why)}."
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _explained(note: RestrictedNote) -> str:
+    return reverse("admin:client_explain", args=[note.client])
 
 
 def unused_grants(seen: Seen) -> Iterable[Line]:
@@ -229,6 +258,7 @@ def _few(lines: Sequence[Line], what: str, url_name: str) -> Iterable[Line]:
 SORTS: tuple[tuple[str, Callable[[Seen], Iterable[Line]]], ...] = (
     ("providers.view_provider", failing_providers),
     ("providers.view_provider", missing_credentials),
+    ("clients.view_client", unanswered_clients),
     ("clients.view_client", expired_tokens),
     ("clients.view_client", unused_grants),
     ("gateway.view_configversion", drifted_files),

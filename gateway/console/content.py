@@ -17,16 +17,23 @@ from providers.secrets import KeyRing, SealError
 from telemetry import captured_rows
 
 SHOWN_ACCESSES = 20
+SAYS_SOMETHING = 10
+"""Letters or digits: dots, and characters that nobody sees, are no reason."""
 GONE = "No encryption key opens this content: its key was removed, or it was damaged."
 
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(
-        min_length=10,
         max_length=500,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        help_text="At least 10 characters. It is recorded with your name, for good.",
+        help_text=f"At least {SAYS_SOMETHING} letters or digits. It is recorded with your name, for good.",
     )
+
+    def clean_reason(self) -> str:
+        reason: str = self.cleaned_data["reason"]
+        if sum(map(str.isalnum, reason)) < SAYS_SOMETHING:
+            raise forms.ValidationError(f"Give a reason of at least {SAYS_SOMETHING} letters or digits.")
+        return reason
 
 
 @never_cache

@@ -15,41 +15,27 @@ from clients.loader import known
 from clients.types import METHODS, Client, Token
 from gateway import live
 from gateway.configfile import peppers
-from gateway.console.reasons import EXCLUDED, STRATEGY
+from gateway.console.reasons import STRATEGY
+from gateway.console.routes import Route, route
 from gateway.reload import build_policy, load_runtime
 from gateway.runtime import Network, Policy, Runtime
 from providers.catalog import Catalog
-from providers.decision import Considered
-from providers.decision import explain as choice
-from providers.routing import Ask, Observations, Plan, Strategy, shortlist
-from providers.types import CAPABILITIES, Capability, ChatRequest, EmbedRequest, Message, Provider, TextPart
-
-SOMETHING = ChatRequest(messages=(Message(role="user", content=(TextPart(text="Hello!"),)),))
-"""An ordinary call: what a provider's kind cannot do in special cases is not asked here."""
+from providers.routing import Observations
+from providers.types import CAPABILITIES
 
 STATES = ("active", "expired", "revoked")
 LOST = "of a pepper that LLM_CALLER_TOKEN_PEPPERS no longer has"
 
 
-class Fact(NamedTuple):
-    """A sentence about the client. `failed`: it keeps calls from working."""
+Level = Literal["ok", "degraded", "failed", "off"]
 
-    level: Literal["ok", "degraded", "failed", "off"]
+
+class Fact(NamedTuple):
+    """A sentence about the client. `failed`: it keeps calls from working; `degraded`: it is hardly meant."""
+
+    level: Level
     about: str
     text: str
-
-
-class Route(NamedTuple):
-    """Where a call that names neither provider nor model would go, best first, and who is passed over, and why.
-
-    `strategy`: what the answer would name when the first target answers; None without one.
-    """
-
-    capability: Capability
-    granted: bool
-    targets: list[tuple[str, str]]
-    passed_over: list[tuple[str, str]]
-    strategy: Strategy | None = None
 
 
 def explain(request: HttpRequest, pk: int) -> HttpResponse:
@@ -62,7 +48,7 @@ def explain(request: HttpRequest, pk: int) -> HttpResponse:
         *_networks(found.client, runtime.policy),
         _tokens(found.tokens),
         _methods(found.client),
-        _allowed("Providers", "provider", found.client.allowed_providers),
+        *_providers(found.client, runtime.catalog),
         _allowed("Models", "model", found.client.allowed_models),
         *_limits(found.client, runtime.policy),
         _content(found.client),
@@ -93,40 +79,7 @@ def _now() -> tuple[Runtime, Observations, bool]:
 def obstacles(facts: Iterable[Fact], routes: Iterable[Route]) -> list[str]:
     """Why something does not work, and what to do; empty when every granted method works."""
     found = [fact.text for fact in facts if fact.level == "failed"]
-    for row in routes:
-        if row.granted and not row.targets:
-            found.append(f"{row.capability} is granted, but no provider can answer it for this client.")
-    return found
-
-
-def route(client: Client, capability: Capability, catalog: Catalog, seen: Observations) -> Route:
-    ask = Ask(
-        capability=capability,
-        request=EmbedRequest(inputs=("Hello!",)) if capability == "embed" else SOMETHING,
-        allowed_providers=client.allowed_providers,
-        allowed_models=client.allowed_models,
-    )
-    told = choice(ask, catalog, seen, shown=len(catalog.providers))
-    targets = [(one.provider, one.model) for one in told.considered if one.excluded is None]
-    passed_over = [
-        (one.provider, _why_not(catalog.providers[one.provider], one))
-        for one in told.considered
-        if one.excluded is not None
-    ]
-    strategy = _strategy(shortlist(ask, catalog, seen)) if targets else None
-    return Route(capability, capability in client.methods, targets, passed_over, strategy)
-
-
-def _strategy(plan: Plan) -> Strategy:
-    return plan.strategy(plan.targets[0], ())
-
-
-def _why_not(provider: Provider, one: Considered) -> str:
-    """The record's words, with what this page knows besides."""
-    words = EXCLUDED[one.excluded or ""]
-    if one.excluded == "CREDENTIAL_MISSING":
-        return f"{words}: {provider.credential_missing}"
-    return f"{words}: {one.model}" if one.excluded == "MODEL_NOT_ALLOWED" else words
+    return found + [row.obstacle for row in routes if row.obstacle]
 
 
 def _enabled(client: Client) -> Fact:
@@ -182,9 +135,26 @@ def _methods(client: Client) -> Fact:
     return Fact("ok", "Methods", f"It may call {', '.join(names)}.")
 
 
+def _providers(client: Client, catalog: Catalog) -> list[Fact]:
+    """What it may use, and the names among them that lead nowhere."""
+    facts = [_allowed("Providers", "provider", client.allowed_providers)]
+    named = client.allowed_providers or frozenset()
+    unknown = sorted(named - catalog.providers.keys())
+    if unknown:
+        text = (
+            f"There is no provider called {', '.join(unknown)}. Was it renamed or deleted, or is it misspelt?"
+        )
+        level: Level = "failed" if len(unknown) == len(named) else "degraded"
+        facts.append(Fact(level, "No such provider", text))
+    return facts
+
+
 def _allowed(about: str, what: str, names: frozenset[str] | None) -> Fact:
     if names is None:
         return Fact("ok", about, f"It may use any {what}.")
+    if not names:
+        text = f"It may use no {what}: (none) stands among those that it may use. Take it away on its page."
+        return Fact("failed", about, text)
     return Fact(
         "ok", about, f"It may use only {', '.join(sorted(names))}; others look as if they did not exist."
     )

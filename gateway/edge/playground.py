@@ -192,7 +192,10 @@ class PlayedAnswer(StreamedAnswer):
         caller = self._trail.caller
         assert caller is not None, "set before the answer is begun"
         if not caller.client.enabled:
-            raise Refusal("FORBIDDEN", "Unknown client token", reason="CLIENT_DISABLED")
+            # Callers are told nothing of the kind; here nobody sent a token, and an operator may know.
+            raise Refusal(
+                "FORBIDDEN", f"The client {caller.client.tool_id} is disabled", reason="CLIENT_DISABLED"
+            )
         pipeline.permit_method(caller, self._play.method)
 
     async def _whole(self, body: bytes) -> None:

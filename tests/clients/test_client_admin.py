@@ -114,6 +114,26 @@ def test_a_client_for_no_provider_at_all_is_told_from_one_for_any() -> None:
     assert made.allowed_providers is None
 
 
+def test_every_line_that_is_no_network_is_named() -> None:
+    answer = ada().post(f"{LIST}add/", form(allowed_networks="10.1.0.0/16\nfoo\n300.1.1.1"))
+    assert answer.context["adminform"].form.errors == {
+        "allowed_networks": [
+            "'foo' is not a network such as 10.1.0.0/16",
+            "'300.1.1.1' is not a network such as 10.1.0.0/16",
+        ]
+    }
+
+
+def test_a_limit_of_nothing_is_refused_in_one_sentence() -> None:
+    answer = ada().post(f"{LIST}add/", form(max_requests=0, interval_ms=0, max_concurrency=0))
+    said = {name: list(errors) for name, errors in answer.context["adminform"].form.errors.items()}
+    once = ["At least 1, or empty."]
+    assert said == {"max_requests": once, "interval_ms": once, "max_concurrency": once}
+    answer = ada().post(f"{LIST}add/", form(max_requests=0, interval_ms=1000))
+    assert answer.context["adminform"].form.errors == {"max_requests": once}
+    assert "violated" not in answer.content.decode()
+
+
 def test_methods_that_stay_keep_their_place_and_new_ones_follow() -> None:
     made = client("bob")
     for place, method in enumerate(("models", "chatStream")):
@@ -127,9 +147,10 @@ def test_methods_that_stay_keep_their_place_and_new_ones_follow() -> None:
     ("change", "said"),
     [
         ({"max_requests": 5}, "both a number of requests and an interval"),
-        ({"max_requests": 0, "interval_ms": 1000}, "At least 1."),
+        ({"max_requests": 0, "interval_ms": 1000}, "At least 1, or empty."),
+        ({"allowed_models": "(none)\nm"}, "(none) stands alone"),
         ({"max_requests": 2**31, "interval_ms": 1000}, too_large()),
-        ({"max_concurrency": 0}, "At least 1."),
+        ({"max_concurrency": 0}, "At least 1, or empty."),
         ({"allowed_networks": "10.1.0.0/16\nnowhere"}, "is not a network such as"),
         ({"allowed_models": "m" * 501}, "At most 500 characters."),
         ({"methods": ["fly"]}, "not one of the available choices"),

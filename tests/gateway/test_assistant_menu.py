@@ -19,7 +19,8 @@ from gateway.models import ConfigVersion
 from gateway.rendering import CLIENTS, PROVIDERS, render
 from providers.loader import load_catalog
 from providers.secrets import KeyRing
-from providers.types import Timeouts
+from providers.stored_keys import keep
+from providers.types import Secret, Timeouts
 
 pytestmark = pytest.mark.django_db
 CANARY = "sk-canary-assistant-77"
@@ -371,3 +372,14 @@ def test_who_would_not_be_served_any_more_is_said_before_saving(folder: Path) ->
     assert dialogue.lines[warned].startswith("warning: Tokens ")
     assert "Reason, for the history" in dialogue.lines[warned + 1]
     assert "bob" in clients(), "nothing was saved"
+
+
+def test_a_stored_key_that_would_be_lost_is_said_before_saving() -> None:
+    keep("lmstudio_gpu", Secret(CANARY), KeyRing(settings.ENCRYPTION_KEYS))
+    said = "warning: The key stored for lmstudio_gpu is deleted for good"
+    dialogue = Dialogue(CHANGE, "1", "key", "1", "", SAVE)
+    dialogue.run()
+    assert said in dialogue.text
+    replaced = Dialogue(CHANGE, "1", "key", "4", "sk-new", "", SAVE)
+    replaced.run()
+    assert said not in replaced.text

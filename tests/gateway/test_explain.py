@@ -14,11 +14,12 @@ from clients.loader import issue, revoke
 from clients.models import Client
 from clients.types import Client as FrozenClient
 from gateway.configfile import peppers
-from gateway.console.explain import Route, route
+from gateway.console.routes import Route, route
 from providers.catalog import Catalog, Observation
 from providers.models import Provider as ProviderRow
 from providers.types import Provider, Timeouts
 
+OK = Observation(status="ok", at=0, detail="3 models")
 TIMEOUTS = Timeouts(connect_ms=1, first_event_ms=1, idle_ms=1, total_ms=1)
 
 
@@ -46,11 +47,36 @@ def routed(client: FrozenClient, *providers: Provider, seen: Any = None) -> Rout
     return route(client, "chat", Catalog(providers={p.name: p for p in providers}), seen or {})
 
 
+def goals(found: Route) -> list[tuple[str, str]]:
+    return [(goal.provider, goal.model) for goal in found.targets]
+
+
 def test_the_route_is_the_one_that_a_call_takes() -> None:
     best, worse = provider("best", scores={"chat": 90}), provider("worse", defaults={"chat": "other"})
-    assert routed(frozen(), worse, best).targets == [("best", "m"), ("worse", "other")]
+    assert goals(routed(frozen(), worse, best)) == [("best", "m"), ("worse", "other")]
     failed = {"best": Observation(status="failed", at=0)}
-    assert routed(frozen(), worse, best, seen=failed).targets == [("worse", "other"), ("best", "m")]
+    assert goals(routed(frozen(), worse, best, seen=failed)) == [("worse", "other"), ("best", "m")]
+
+
+def test_each_target_is_told_with_its_health_and_the_cause() -> None:
+    seen = {"down": Observation(status="failed", at=0, detail="Is it running?"), "up": OK}
+    found = routed(frozen(), provider("down"), provider("up"), provider("new"), seen=seen)
+    health = {goal.provider: (goal.state, goal.health, goal.because) for goal in found.targets}
+    assert health == {
+        "down": ("failed", "failed", "Is it running?"),
+        "up": ("ok", "ok", ""),
+        "new": ("off", "not looked at yet", ""),
+    }
+
+
+def test_that_all_who_could_answer_are_down_is_an_obstacle() -> None:
+    down = Observation(status="failed", at=0)
+    said = "chat: every provider that could answer failed its last check."
+    assert routed(frozen(), provider("a"), provider("b"), seen={"a": down, "b": down}).obstacle == said
+    assert routed(frozen(), provider("a"), provider("b"), seen={"a": down}).obstacle == ""
+    assert routed(frozen(), provider("a"), seen={"a": OK}).obstacle == ""
+    ungranted = FrozenClient(tool_id="bob", enabled=True, methods=frozenset())
+    assert routed(ungranted, provider("a"), seen={"a": down}).obstacle == ""
 
 
 def test_the_strategy_is_the_one_that_an_answer_would_name() -> None:
@@ -91,7 +117,7 @@ def client(**more: Any) -> Client:
 
 def page(made: Client) -> str:
     browser = Browser()
-    browser.force_login(User.objects.create_superuser("ada"))
+    browser.force_login(User.objects.get_or_create(username="ada", is_staff=True, is_superuser=True)[0])
     answer = browser.get(f"/admin/clients/client/{made.pk}/explain/")
     assert answer.status_code == 200
     return answer.content.decode().replace("&#x27;", "'")
@@ -160,6 +186,29 @@ def test_tokens_that_no_longer_work_and_a_grant_nobody_answers_are_told() -> Non
     assert "None of its tokens works" in shown
     assert "LLM_CALLER_TOKEN_PEPPERS no longer has" in shown
     assert "chat is granted, but no provider can answer it for this client." in shown
+
+
+@pytest.mark.django_db
+def test_names_among_its_providers_that_lead_nowhere_are_told() -> None:
+    lmstudio()
+    made = client(allowed_providers=["nosuch", "lmstudio_gpu"])
+    issue("bob", (), peppers()[0])
+    shown = page(made)
+    assert "There is no provider called nosuch. Was it renamed or deleted" in shown
+    assert "Everything that it may call works." in shown, "the other one answers"
+    Client.objects.update(allowed_providers=["nosuch"])
+    shown = page(made)
+    assert shown.count("There is no provider called nosuch.") == 2, "in its place, and as an obstacle"
+    assert "Not everything works" in shown
+
+
+@pytest.mark.django_db
+def test_who_may_use_none_is_told_so() -> None:
+    lmstudio()
+    shown = page(client(allowed_providers=[], allowed_models=[]))
+    assert "It may use no provider: (none) stands among those that it may use." in shown
+    assert "It may use no model: (none)" in shown
+    assert "only ;" not in shown
 
 
 @pytest.mark.django_db

@@ -111,6 +111,9 @@ def test_each_way_to_fail_before_an_answer_is_told_in_plain_words() -> None:
         seen = look(f"http://{place}/v1")
         assert "could not be read" in seen.detail
         assert "dialect" in seen.advice
+    told = b'{"error":"Unexpected endpoint or method. (GET /models)"}'
+    with saying(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told)) as place:
+        assert "end in /v1" in look(f"http://{place}").advice, "as LM Studio answers what it does not know"
     assert "not valid" in look("http://☃..example/v1").detail
     assert "Unknown kind" in look("http://127.0.0.1:1/v1", kind="no-such").detail
 

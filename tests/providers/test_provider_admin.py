@@ -496,3 +496,9 @@ def test_no_secret_reaches_a_page_a_message_or_the_history(ada: Browser, fake: F
     assert all(KEY not in page.content.decode() for page in seen)
     assert all(KEY not in entry.change_message + entry.object_repr for entry in LogEntry.objects.all())
     assert "refused the credential (status 401)" in seen[3].content.decode()
+
+
+def test_a_check_names_the_file_where_the_key_is_expected(ada: Browser) -> None:
+    row = provider("filed", credential_source="file", credential_name="/no/such/key")
+    page = ada.post(f"{BASE}{row.pk}/check/").content.decode()
+    assert "Put the key into /no/such/key, readable for the gateway, and restart it" in page

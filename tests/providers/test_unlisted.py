@@ -61,6 +61,14 @@ def test_nothing_is_said_of_a_provider_that_was_never_asked(ada: Browser, gpu: P
     assert said_of_alias(ada, "fast", Provider.objects.get(name="cpu"), "qwen") == []
 
 
+def test_an_alias_for_a_disabled_provider_is_said(ada: Browser, gpu: Provider) -> None:
+    gpu.enabled = False
+    gpu.save()
+    assert said_of_alias(ada, "fast", gpu, "qwen") == [
+        "“gpu” is disabled: calls for “fast” fail until it is enabled."
+    ]
+
+
 def test_an_alias_for_a_model_that_its_provider_does_not_list_is_said(ada: Browser, gpu: Provider) -> None:
     (said,) = said_of_alias(ada, "fast", gpu, "qwne")
     assert said.startswith("When “gpu” was asked for its models, it did not list “qwne”")

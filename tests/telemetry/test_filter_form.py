@@ -42,6 +42,21 @@ def test_moments_are_utc_unless_they_say_otherwise(text: str, moment: datetime) 
     assert criteria(f"since={text}") == Criteria(since=moment)
 
 
+def test_a_blank_at_the_end_is_part_of_what_a_client_chose() -> None:
+    found = read_query("client=bob+&request=+r-1&model=m+&trace=+x+&token=+t")
+    assert found.is_valid()
+    assert found.criteria(NOW).terms == (
+        Term("tool_id", ("bob ",)),
+        Term("token_id", ("t",)),
+        Term("model", ("m ",)),
+        Term("request_id", (" r-1",)),
+    )
+    assert found.criteria(NOW).trace == "x"
+    assert (
+        read_query(found.query()).data == read_query("client=bob+&token=t&model=m+&request=+r-1&trace=x").data
+    )
+
+
 def test_all_filters_combine() -> None:
     query = "since=2026-01-01&until=2026-02-01&client=bob&token=t&provider=gpu&model=m%2Fx&method=chat"
     query += "&outcome=refused&request=r&trace=x&peer=%3A%3A1&config=7"
@@ -86,8 +101,8 @@ def test_what_cannot_be_read_is_said_at_its_field(query: str, field: str, said: 
 
 
 def test_the_address_is_written_in_one_order_without_places_and_spaces() -> None:
-    form = read_query(f"outcome=ok&client=+b%26c+&model=&older=1-{'0' * 32}")
+    form = read_query(f"outcome=ok&token=+b%26c+&model=&older=1-{'0' * 32}")
     assert form.is_valid()
-    assert form.query() == "client=b%26c&outcome=ok"
-    assert form.words() == "client b&c, outcome ok"
+    assert form.query() == "token=b%26c&outcome=ok"
+    assert form.words() == "token id b&c, outcome ok"
     assert read_query("period=7d&since=").words() == "the last 7 days"

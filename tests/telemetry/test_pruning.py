@@ -81,7 +81,7 @@ def test_the_narrower_rule_applies_and_scattered_rows_leave_runs(recorded: Path)
 
 
 def test_a_legal_hold_stops_pruning_until_it_is_released(recorded: Path) -> None:
-    rule(0)
+    rule(1)
     first = datetime.fromtimestamp(AT, UTC)
     hold = LegalHold.objects.create(
         reason="case 7", since=first + timedelta(days=4), until=first + timedelta(days=9)
@@ -100,7 +100,7 @@ def test_a_legal_hold_stops_pruning_until_it_is_released(recorded: Path) -> None
 
 
 def test_the_chain_goes_on_behind_rows_that_all_went(recorded: Path) -> None:
-    rule(0)
+    rule(1)
     assert pruned(recorded) == DAYS
     journal = Journal(recorded)
     journal.outcome(outcome(call(41), started_at=AT))

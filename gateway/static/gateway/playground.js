@@ -61,6 +61,7 @@ function start() {
         running?.abort();
         const mine = (running = new AbortController());
         const began = performance.now();
+        let callId = null;
         clear(send);
         form.elements.stop.hidden = false;
         try {
@@ -76,15 +77,29 @@ function start() {
                 }),
                 signal: mine.signal,
             });
+            callId = answer.headers.get("x-llm-caller-call-id");
             if (!answer.headers.get("content-type")?.startsWith("text/event-stream")) {
                 throw new Error((await answer.json()).message);
             }
             for await (const event of events(answer.body)) shown(event, began);
         } catch (error) {
-            state(error.name === "AbortError" ? "Stopped. What had come is on record." : error.message, "failed");
+            if (error.name !== "AbortError") state(error.message, "failed");
+            // The next call has begun to fill the page.
+            else if (running === mine) stopped(send ? callId : null);
         } finally {
             if (running === mine) form.elements.stop.hidden = true;
         }
+    }
+
+    function stopped(callId) {
+        state(callId ? "Stopped. The call is on record; what had come of the answer only where the client's content is kept." : "Stopped.", "failed");
+        if (callId) document.getElementById("playground-trace").replaceChildren(toRecord(callId, "What was decided stands in the record"));
+    }
+
+    function toRecord(callId, words) {
+        const link = element("a", words);
+        link.href = `${facts.record}?trace=${encodeURIComponent(callId)}`;
+        return link;
     }
 
     async function ticket(signal) {
