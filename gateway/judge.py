@@ -4,7 +4,6 @@ The rules are those of the files and live with them; here they are only asked, a
 """
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,14 +11,6 @@ from django import forms
 
 from gateway.configfile import read_contents
 from gateway.reading import Content, FileProblem, ImportRefused
-
-_BOUND = re.compile(r"Expected `(?P<kind>\w+)`(?: of length)? (?P<sign>[<>]=) (?P<number>-?\d+)(?:\.0)?")
-_UNITS = {
-    "str": ("character", "characters"),
-    "array": ("entry", "entries"),
-    "int": ("", ""),
-    "float": ("", ""),
-}
 
 
 def problems_of(name: str, document: Mapping[str, Any]) -> tuple[FileProblem, ...]:
@@ -48,12 +39,5 @@ def _field(pointer: str, places: Mapping[str, str]) -> str | None:
 
 
 def plain(message: str) -> str:
-    """The reader's sentence without words that only programmers know."""
-    if bound := _BOUND.fullmatch(message):
-        number = int(bound["number"])
-        one, many = _UNITS.get(bound["kind"], ("", ""))
-        said = f"At {'most' if bound['sign'] == '<=' else 'least'} {number:,} {one if number == 1 else many}"
-        return f"{said.strip()}."
-    if message.startswith("Expected `str` matching regex"):
-        return "No tabs, line ends or other control characters."
+    """As a form says it: with a full stop."""
     return message if message.endswith(".") else f"{message}."
