@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,13 +29,13 @@ class Fitted(NamedTuple):
 
 def fit(kind: type[msgspec.Struct], value: Any, pointer: str, passed_over: Sequence[str] = ()) -> Fitted:
     """`passed_over`: pointers of what was refused already; neither that nor what holds it is judged again."""
-    if not passed_over:
+    walk = _Walk(passed_over)
+    if not walk.holds(pointer):
         try:
             return Fitted(msgspec.structs.asdict(msgspec.convert(value, kind)), [])
         except msgspec.ValidationError:
             pass  # then one by one: it tells of the first only
-    walk = _Walk(passed_over)
-    problems = list(walk.of(inspect.type_info(kind), value, pointer))
+    problems = list(walk.of(_type_of(kind), value, pointer))
     known = {}
     for field in msgspec.structs.fields(kind) if isinstance(value, dict) else ():
         place = f"{pointer}/{escape(field.encode_name)}"
@@ -47,6 +48,11 @@ def fit(kind: type[msgspec.Struct], value: Any, pointer: str, passed_over: Seque
             except msgspec.ValidationError:
                 problems.append((place, "Has a value that does not fit"))
     return Fitted(known, problems)
+
+
+@cache
+def _type_of(kind: type[msgspec.Struct]) -> inspect.Type:
+    return inspect.type_info(kind)
 
 
 def is_whole(kind: type[msgspec.Struct], known: dict[str, Any]) -> bool:
