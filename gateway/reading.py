@@ -100,8 +100,8 @@ def _read(content: Content, rules: Rules, *, merge: bool) -> Loaded:
         raw = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
         raise ImportRefused([FileProblem(content.label, "", f"cannot be read ({error.strerror})")]) from None
-    value, unkept = _parse(content.label, raw)
-    reading = _Reading(value, unkept)
+    value, repeated, unkept = _parse(content.label, raw)
+    reading = _Reading(value, repeated + unkept, passed_over=[pointer for pointer, _ in unkept])
     if content.name == PROVIDERS:
         document, entries, warnings = _read_providers(reading, rules, merge=merge)
     else:
@@ -111,8 +111,8 @@ def _read(content: Content, rules: Rules, *, merge: bool) -> Loaded:
     return Loaded(content, raw, document, entries, [f"{content.label}#{said}" for said in warnings])
 
 
-def _parse(file: str, raw: bytes) -> tuple[Any, list[Problem]]:
-    """The value, and what of it cannot be kept. Raises `ImportRefused` where there is none to go on with."""
+def _parse(file: str, raw: bytes) -> tuple[Any, list[Problem], list[Problem]]:
+    """The value, which keys it has twice, and what of it cannot be kept. Raises `ImportRefused` where there is none to go on with."""
     if len(raw) > MAX_FILE_BYTES:
         raise ImportRefused([FileProblem(file, "", "is larger than 32 MiB")])
     repeated: list[str] = []
@@ -131,22 +131,20 @@ def _parse(file: str, raw: bytes) -> tuple[Any, list[Problem]]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ImportRefused([FileProblem(file, "", f"is not JSON: {error.msg} at {where}")]) from None
-    problems = [("", f"has the same key twice: {key!r}") for key in repeated] + found
     if value is None and found:  # too deep to be read at all
-        raise ImportRefused([FileProblem(file, *problem) for problem in problems])
-    return value, problems
+        raise ImportRefused([FileProblem(file, *problem) for problem in found])
+    return value, [("", f"has the same key twice: {key!r}") for key in repeated], found
 
 
 class _Reading:
-    """A file's value with what is wrong with it so far."""
+    """A file's value with what is wrong with it so far. `passed_over`: pointers of what is not judged any more."""
 
-    def __init__(self, value: Any, problems: list[Problem]) -> None:
-        self.value, self.problems = value, problems
+    def __init__(self, value: Any, problems: list[Problem], passed_over: Sequence[str]) -> None:
+        self.value, self.problems, self._passed_over = value, problems, passed_over
         self._numbers: dict[int, dict[str, int]] = {}
-        self._unkept = [pointer for pointer, said in problems if not said.startswith("has the same key")]
 
     def fit(self, kind: type[msgspec.Struct], value: Any, pointer: str) -> dict[str, Any]:
-        fitted = fit(kind, value, pointer, self._unkept)
+        fitted = fit(kind, value, pointer, self._passed_over)
         self.problems += fitted.problems
         return fitted.known
 
