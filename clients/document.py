@@ -4,10 +4,9 @@ A problem is a pair: a JSON pointer below the entry, and a sentence. Sentences n
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -81,25 +80,32 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Registered {self.entry.tool_id}>"
 
 
-def problems_of(entry: ClientEntry, peppers: Sequence[Pepper]) -> list[Problem]:
+def problems_of(known: Mapping[str, Any], peppers: Sequence[Pepper]) -> list[Problem]:
+    """`known`: the entry's fields that have the right shape; of the others nothing is said here."""
     found: list[Problem] = []
-    if len(set(entry.allowed_methods)) != len(entry.allowed_methods):
+    methods, token = known.get("allowed_methods", ()), known.get("token")
+    if len(set(methods)) != len(methods):
         found.append(("/allowedMethods", "A method is named twice"))
-    if entry.token is not None and is_mistyped(entry.token):
+    if token is not None and is_mistyped(token):
         found.append(("/token", "The token's checksum is wrong; it was mistyped or cut"))
-    if entry.token is not None and any("\ud800" <= character <= "\udfff" for character in entry.token):
+    if token is not None and any("\ud800" <= character <= "\udfff" for character in token):
         found.append(("/token", "The token contains an unpaired surrogate"))
-    for n, network in enumerate(entry.allowed_networks or ()):
+    for n, network in enumerate(known.get("allowed_networks") or ()):
         try:
             parse_networks([network])
         except ValueError as error:
             found.append((f"/allowedNetworks/{n}", str(error)))
-    known = {pepper.key_id for pepper in peppers}
-    for n, token in enumerate(entry.tokens):
+    return found + _hash_problems(known.get("tokens", ()), peppers)
+
+
+def _hash_problems(tokens: Sequence[TokenEntry], peppers: Sequence[Pepper]) -> list[Problem]:
+    found: list[Problem] = []
+    key_ids = {pepper.key_id for pepper in peppers}
+    for n, token in enumerate(tokens):
         match = _HASH.fullmatch(token.hash)
         if match is None:
             found.append((f"/tokens/{n}/hash", f"{HASH_SCHEME}:KEYID:HEX is needed"))
-        elif match["key_id"] not in known:
+        elif match["key_id"] not in key_ids:
             found.append((f"/tokens/{n}/hash", "No key of LLM_CALLER_TOKEN_PEPPERS has this id"))
     return found
 
@@ -117,30 +123,66 @@ def warnings_of(entry: ClientEntry) -> list[Problem]:
     ]
 
 
-def gather(entries: Iterable[tuple[int, ClientEntry]]) -> tuple[dict[str, Registered], list[Problem]]:
-    """By tool id, in order of first appearance; problems carry pointers from the file's root."""
+class Item(NamedTuple):
+    """An entry as it was read. `known`: its fields of the right shape. `entry`: all of it, when it is good."""
+
+    n: int
+    raw: Mapping[str, Any]
+    known: Mapping[str, Any]
+    entry: ClientEntry | None
+
+    @property
+    def tokens(self) -> tuple[TokenEntry, ...]:
+        found: tuple[TokenEntry, ...] = self.known.get("tokens", ())
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Item {self.n}>"
+
+
+def gather(items: Sequence[Item]) -> dict[str, Registered]:
+    """Good entries by tool id, in order of first appearance."""
     registered: dict[str, Registered] = {}
-    found: list[Problem] = []
-    owners: dict[str, int] = {}
-    for n, entry in entries:
-        for secret in (entry.token, *(token.hash for token in entry.tokens)):
-            if secret is not None and owners.setdefault(secret, n) != n:
-                found.append((f"/clients/{n}", "The same token is registered twice"))
+    for entry in (item.entry for item in items if item.entry is not None):
         before = registered.get(entry.tool_id)
-        if before is not None and _without_tokens(before.entry) != _without_tokens(entry):
-            found.append((f"/clients/{n}/toolId", "The same toolId appears before with other values"))
-            continue
         registered[entry.tool_id] = Registered(
             entry=_without_tokens(entry),
             plaintext=(*(before.plaintext if before else ()), *((entry.token,) if entry.token else ())),
             tokens=(*(before.tokens if before else ()), *entry.tokens),
         )
-    return registered, found + _repeated_ids(registered)
+    return registered
 
 
-def _repeated_ids(registered: dict[str, Registered]) -> list[Problem]:
-    counts = Counter(token.id for item in registered.values() for token in item.tokens)
-    return [("/clients", f"The token id {name} appears twice") for name, n in counts.items() if n > 1]
+def clashes(items: Sequence[Item]) -> list[Problem]:
+    """What several entries say against each other; pointers from the file's root."""
+    found: list[Problem] = []
+    first: dict[str, Item] = {}
+    owners: dict[str, int] = {}
+    ids: set[str] = set()
+    for item in items:
+        for secret in (item.known.get("token"), *(token.hash for token in item.tokens)):
+            if secret is not None and owners.setdefault(secret, item.n) != item.n:
+                found.append((f"/clients/{item.n}", "The same token is registered twice"))
+        tool_id = item.known.get("tool_id")
+        if tool_id is not None and not _agree(first.setdefault(tool_id, item), item):
+            found.append((f"/clients/{item.n}/toolId", "The same toolId appears before with other values"))
+        for n, token in enumerate(item.tokens):
+            if token.id in ids:
+                place = f"/clients/{item.n}/tokens/{n}/id"
+                found.append((place, f"The token id {token.id} appears twice"))
+            ids.add(token.id)
+    return found
+
+
+def _agree(one: Item, other: Item) -> bool:
+    """Whether they differ at most in their tokens: as they are meant, or as written while one cannot be read."""
+    if one.entry is not None and other.entry is not None:
+        return _without_tokens(one.entry) == _without_tokens(other.entry)
+    return _written_without_tokens(one.raw) == _written_without_tokens(other.raw)
+
+
+def _written_without_tokens(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in raw.items() if name not in ("token", "tokens")}
 
 
 def _without_tokens(entry: ClientEntry) -> ClientEntry:

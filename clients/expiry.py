@@ -57,3 +57,11 @@ def parse_period(text: str) -> timedelta:
     if period > LONGEST:
         raise ValueError("takes at most a hundred years")
     return period
+
+
+def parse_lifetime(text: str) -> timedelta:
+    """As `parse_period`, of a token that is to work at all: a moment at least."""
+    period = parse_period(text)
+    if not period:
+        raise ValueError("takes more than nothing; leave it out for a token that does not expire")
+    return period

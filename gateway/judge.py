@@ -11,7 +11,6 @@ from django import forms
 
 from gateway.configfile import read_contents
 from gateway.reading import Content, FileProblem, ImportRefused
-from gateway.wording import sentence
 
 
 def problems_of(name: str, document: Mapping[str, Any]) -> tuple[FileProblem, ...]:
@@ -40,5 +39,5 @@ def _field(pointer: str, places: Mapping[str, str]) -> str | None:
 
 
 def plain(message: str) -> str:
-    """The reader's sentence without words that only programmers know."""
-    return f"{sentence(message)}."
+    """As a form says it: with a full stop."""
+    return message if message.endswith(".") else f"{message}."

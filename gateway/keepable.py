@@ -56,6 +56,11 @@ def problems_of(value: Any) -> Iterator[Problem]:
             yield pointer, said
 
 
+def is_kept(name: str) -> bool:
+    """Whether the name of a member can be kept, and printed."""
+    return not _UNKEPT.search(name)
+
+
 def _of_scalar(value: Any) -> str:
     if isinstance(value, str):
         found = _UNKEPT.search(value)

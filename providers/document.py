@@ -4,6 +4,7 @@ A problem is a pair: a JSON pointer below the entry, and a sentence.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from providers.types import MOST_SCORE, Capability
 
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
 ModelId = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
-AliasTarget = Annotated[str, Meta(min_length=3, max_length=601, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+AliasTarget = Annotated[str, Meta(min_length=1, max_length=601, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 Score = Annotated[float, Meta(ge=-MOST_SCORE, le=MOST_SCORE)]
 Milliseconds = Annotated[int, Meta(ge=1, le=2_147_483_647)]
 Notes = Annotated[str, Meta(max_length=10_000, pattern=r"\A[^\x00]*\Z")]
@@ -62,22 +63,32 @@ class ProvidersDocument(Entry, frozen=True, kw_only=True):
     providers: dict[str, Any]
 
 
-def problems_of(name: str, entry: ProviderEntry) -> list[Problem]:
+def problems_of(name: str, known: Mapping[str, Any]) -> list[Problem]:
+    """`known`: the entry's fields that have the right shape; of the others nothing is said here."""
     found: list[Problem] = []
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         found.append(("", "The name has letters, digits, dots, dashes and underscores, at most 100"))
-    kind = entry.kind or infer_kind(name)
+    if "kind" in known:
+        found += _kind_problems(known["kind"] or infer_kind(name), known.get("capabilities", ()))
+    capabilities, models = known.get("capabilities", ()), known.get("models", ())
+    if len(set(capabilities)) != len(capabilities):
+        found.append(("/capabilities", "A capability is named twice"))
+    if len(set(models)) != len(models):
+        found.append(("/models", "A model is named twice"))
+    if "base_url" in known:
+        found += url_problems(known["base_url"])
+    return found + _key_problems(known.get("api_key"))
+
+
+def _kind_problems(kind: str, capabilities: Sequence[str]) -> list[Problem]:
     adapter = ADAPTERS.get(kind)
     if adapter is None:
-        found.append(("/kind", f"Unknown kind; known are {', '.join(ADAPTERS)}"))
-    if len(set(entry.capabilities)) != len(entry.capabilities):
-        found.append(("/capabilities", "A capability is named twice"))
-    for n, capability in enumerate(entry.capabilities):
-        if adapter is not None and capability not in adapter.capabilities:
-            found.append((f"/capabilities/{n}", f"Providers of kind {kind} have no {capability}"))
-    if len(set(entry.models)) != len(entry.models):
-        found.append(("/models", "A model is named twice"))
-    return found + url_problems(entry.base_url) + _key_problems(entry.api_key)
+        return [("/kind", f"Unknown kind; known are {', '.join(ADAPTERS)}")]
+    return [
+        (f"/capabilities/{n}", f"Providers of kind {kind} have no {capability}")
+        for n, capability in enumerate(capabilities)
+        if capability not in adapter.capabilities
+    ]
 
 
 def url_problems(url: str) -> list[Problem]:

@@ -67,7 +67,7 @@ def test_prune_keeps_two_and_each_one_removed_is_told_and_logged(folder: Path) -
         ("ada", "CHG-7: validated", "backups", name, "removed", {"file": name, "bytes": size}, {})
         for name, size in zip(oldest, (4, 3), strict=True)
     ]
-    assert backups("--prune") == []
+    assert backups("--prune") == ["nothing to remove: no file has more than 2 backups"]
     assert ConfigChange.objects.count() == 2
 
 
@@ -118,3 +118,9 @@ def test_ages_have_two_units_at_most() -> None:
         "1 d 1 h",
         "10 d",
     ]
+
+
+def test_a_prune_with_nothing_to_remove_says_so(folder: Path) -> None:
+    backups("--prune")
+    said = ["nothing to remove: no file has more than 2 backups"]
+    assert backups("--prune") == backups("--prune", "--dry-run") == said

@@ -177,8 +177,8 @@ DEEP = "[" * 100_000 + "]" * 100_000
         ('"apiKey": {"env": [-Infinity]}', "/apiKey/env/0", "a finite one is needed"),
         (f'"maxConcurrency": {"9" * 5000}', "/maxConcurrency", "a finite one is needed"),
         (f'"maxConcurrency": {2**63}', "/maxConcurrency", "too large"),
-        ('"scores": {"chat": 1000001}', "/scores/chat", "<= 1000000"),
-        ('"scores": {"chat": -1e30}', "/scores/chat", ">= -1000000"),
+        ('"scores": {"chat": 1000001}', "/scores/chat", "At most 1,000,000"),
+        ('"scores": {"chat": -1e30}', "/scores/chat", "At least -1,000,000"),
         ('"notes": "\\ud800"', "/notes", "an unpaired surrogate"),
         ('"notes": "a\\u0000b"', "/notes", "a NUL"),
         ('"models": ["m", "\\udfff"]', "/models/1", "an unpaired surrogate"),
@@ -192,6 +192,7 @@ def test_a_value_that_cannot_be_kept_is_named_by_its_pointer(
 ) -> None:
     entry = json.dumps(provider_entry("http://localhost:1/v1")).removesuffix("}")
     found = problems(tmp_path, PROVIDERS, f'{{"providers": {{"x~/y": {entry}, {members}}}}}}}')
+    found = [(place, said) for place, said in found if not said.startswith("The name has letters")]
     assert [place for place, _ in found] == [f"/providers/x~0~1y{pointer}"]
     assert message in found[0][1]
     str(found[0]).encode()

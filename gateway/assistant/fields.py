@@ -51,7 +51,7 @@ def put(entry: Json, field: Field, value: Any) -> Json:
 NAME = Field(
     "name",
     "Name",
-    "How clients and records call this provider, for example lmstudio_gpu. It cannot be changed later.",
+    "How clients and records call this provider, for example lmstudio_gpu. Here it cannot be changed later; the admin can.",
     text,
     needed=True,
 )
@@ -121,7 +121,7 @@ def provider_fields(name: str, entry: Json) -> list[Field]:
 TOOL_ID = Field(
     "toolId",
     "Tool id",
-    "The client's name, for example my-editor; records carry it. It cannot be changed later.",
+    "The client's name, for example my-editor; records carry it. Here it cannot be changed later; the admin can.",
     text,
     needed=True,
 )

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 from gateway.assistant import client_menu, provider_menu
 from gateway.assistant.changes import pending
 from gateway.assistant.draft import Draft, clients, is_changed, providers
-from gateway.assistant.prompts import Back, Console, position
+from gateway.assistant.prompts import HELP, Back, Console, position
 from gateway.assistant.saving import (
     ChangedMeanwhile,
     Saved,
@@ -46,6 +46,14 @@ EDITS: dict[str, dict[str, Edit]] = {
 }
 CHOICES: list[Edit] = [edit for group in EDITS.values() for edit in group.values()]
 DRAFT = ("show changes", "save", "exit")
+EXPLAINED = (
+    "Type a number, or a word that only one line begins with.",
+    "Providers are asked in the order of their list when their scores are equal. find models asks one for what it has.",
+    "Clients are the tools that call the gateway. new token makes one when you save and shows it once; revoke token "
+    "ends one.",
+    "All of it is a draft: show changes tells what saving would do, save changes the database and writes the files, "
+    "exit asks first when something is unsaved.",
+)
 
 
 class Menu:
@@ -54,14 +62,14 @@ class Menu:
     def __init__(self, console: Console, author: str) -> None:
         self.console, self.author = console, author
         self.draft = begin()
-        self.unwritten = False
+        self.unwritten, self.code = False, LEFT_CLEANLY
         self.actions: tuple[Callable[[], bool], ...] = (self.show_changes, self.save, self.exit)
 
     def run(self) -> int:
         """The exit code."""
         self.console.say("LLM Caller configuration. Nothing takes effect before you save.")
         self.console.say("Enter keeps what is in brackets, ? explains, < goes back, Ctrl+D leaves.")
-        self.code, leaving = LEFT_CLEANLY, False
+        leaving = False
         while not leaving:
             try:
                 leaving = self.step()
@@ -84,15 +92,26 @@ class Menu:
 
     def turn(self) -> bool:
         """One choice. True when the person leaves."""
+        self.code = LEFT_CLEANLY
         self.show_menu()
         typed = self.console.line("Choice: ")
+        if typed == HELP:
+            for line in EXPLAINED:
+                self.console.say(line, indent="  ")
+            return False
         chosen = position(typed, [*("" for _ in CHOICES), *DRAFT])
         if not typed or chosen is None:
             self.console.say(f"Type a number from 1 to {len(CHOICES) + len(DRAFT)}.")
             return False
         if chosen >= len(CHOICES):
             return self.actions[chosen - len(CHOICES)]()
-        self.draft = CHOICES[chosen](self.console, self.draft)
+        try:
+            self.draft = CHOICES[chosen](self.console, self.draft)
+        except EOFError:  # a script that ended among its questions did not do what it was to do
+            self.console.say()
+            self.console.say("Left in the middle of a question: what was typed for it is dropped.")
+            self.code = LEFT_UNSAVED
+            raise
         return False
 
     def show_menu(self) -> None:

@@ -61,7 +61,7 @@ class Console:
             typed = self.line(f"{question} [{'Y/n' if default else 'y/N'}]: ").lower()
             if typed in ("", "y", "yes", "n", "no"):
                 return default if typed == "" else typed.startswith("y")
-            self.say("Type y or n.")
+            self.say(f"Type y or n; Enter alone means {'yes' if default else 'no'}, {BACK} goes back.")
 
     def choose(
         self, prompt: str, options: Sequence[str], *, default: int | None = None, enter: str = "back"
@@ -75,6 +75,12 @@ class Console:
             typed = self.line(f"{prompt} [{shown}]: ")
             if not typed:
                 return default
+            if typed == HELP:
+                self.say(
+                    f"Type the number of a line above, or how its text begins. Enter alone: {shown}.",
+                    indent="  ",
+                )
+                continue
             if (found := position(typed, options)) is not None:
                 return found
             self.say(f"Type a number from 1 to {len(options)}.", indent="  ")
@@ -139,8 +145,13 @@ def shortened(text: str) -> str:
 
 
 def _named(typed: str, choices: Sequence[str]) -> str:
-    """The choice of that number; anything else as it is, for the checks of an import to judge."""
-    return choices[int(typed) - 1] if typed.isdigit() and 1 <= int(typed) <= len(choices) else typed
+    """The choice of that number; any text as it is, for the checks of an import to judge. Raises `ValueError` for a
+    number that no choice has."""
+    if typed in choices or not (typed.isascii() and typed.isdigit()):
+        return typed
+    if not 1 <= int(typed) <= len(choices):
+        raise ValueError(f"Type a number from 1 to {len(choices)}, or a name.")
+    return choices[int(typed) - 1]
 
 
 def position(typed: str, options: Sequence[str]) -> int | None:

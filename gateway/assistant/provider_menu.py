@@ -15,6 +15,7 @@ from gateway.assistant.fields import (
 from gateway.assistant.prompts import Back, Console
 from gateway.assistant.provider_form import ProviderForm, key_words
 from providers.adapters import ADAPTERS, infer_kind
+from providers.dependents import if_deleted
 from providers.types import CAPABILITIES
 
 MAX_LISTED = 50
@@ -83,6 +84,8 @@ def change(console: Console, draft: Draft) -> Draft:
 def delete(console: Console, draft: Draft) -> Draft:
     name = _which(console, draft, "Delete which provider")
     aliases = drafts.aliases_of(draft, name)
+    if words := if_deleted([name]):
+        console.say(f"warning: {words}")
     along = f" and its aliases {', '.join(aliases)}" if aliases else ""
     if not console.confirm(f"Delete {name}{along}? The record of its calls stays."):
         raise Back

@@ -137,7 +137,7 @@ def test_mistakes_are_told_in_the_words_of_an_import_and_asked_again() -> None:
         "Unknown value 'dance'",
         "This is needed. ? explains it, < goes back.",
         "Asked for when neither the caller nor a capability names a model.",
-        "Expected `int` >= 1",
+        "At least 1",
     ):
         assert f"  {said}" in ada.lines or said in " ".join(ada.text.split()), said
     assert "neither public nor loopback" in " ".join(ada.text.split()), (
@@ -383,3 +383,52 @@ def test_a_stored_key_that_would_be_lost_is_said_before_saving() -> None:
     replaced = Dialogue(CHANGE, "1", "key", "4", "sk-new", "", SAVE)
     replaced.run()
     assert said not in replaced.text
+
+
+def test_a_number_beyond_a_list_is_refused_and_not_taken_for_a_name(fake: FakeProvider) -> None:
+    fake.models = ["alpha", "beta"]
+    ada = Dialogue(CHANGE, "1", "2", fake.url, "", FIND, "1", "12", "0", "2", "1,7", "1", SAVE, "", EXIT)
+    assert ada.run() == 0
+    assert ada.lines.count("  Type a number from 1 to 2, or a name.") == 3
+    entry = providers()["lmstudio_gpu"]
+    assert (entry["defaultModel"], entry["models"]) == ("beta", ["alpha"])
+
+
+def test_a_script_that_ends_among_the_questions_of_a_form_has_not_saved() -> None:
+    ada = Dialogue(ADD_CLIENT, "new tool", "9", "", "13")
+    assert ada.run() == 1
+    assert "Left in the middle of a question: what was typed for it is dropped." in ada.lines
+    assert "There are unsaved changes." not in ada.lines, "the form was never in the draft"
+    assert list(clients()) == ["bob"]
+
+
+def test_who_counts_on_a_provider_is_named_before_it_is_deleted() -> None:
+    document = {
+        "clients": [{"toolId": "far", "allowedMethods": ["chat"], "allowedProviders": ["lmstudio_gpu"]}]
+    }
+    path = settings.CONFIG_DIR / "far.json"
+    path.write_text(json.dumps(document))
+    import_files({CLIENTS: path}, merge=True)
+    ada = Dialogue(DELETE, "1", "n", EXIT)
+    assert ada.run() == 0
+    told = " ".join(ada.text.split())
+    assert (
+        "warning: No provider is left: nothing answers anybody. Clients that may use no other provider"
+        in told
+    )
+    assert told.index("nothing answers them: far.") < told.index("Delete lmstudio_gpu?")
+
+
+def test_a_question_mark_explains_the_menu_a_list_and_a_yes_or_no() -> None:
+    ada = Dialogue("?", DELETE, "?", "1", "?", "n", EXIT)
+    assert ada.run() == 0
+    told = " ".join(ada.text.split())
+    assert "save changes the database and writes the files" in told
+    assert "Type the number of a line above, or how its text begins. Enter alone: back." in told
+    assert "Type y or n; Enter alone means no, < goes back." in told
+
+
+def test_what_cannot_be_changed_here_says_where_it_can() -> None:
+    ada = Dialogue(ADD, "?", "<", ADD_CLIENT, "?", "<", EXIT)
+    assert ada.run() == 0
+    assert " ".join(ada.text.split()).count("Here it cannot be changed later; the admin can.") == 2

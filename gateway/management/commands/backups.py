@@ -33,13 +33,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         paths = [settings.CONFIG_DIR / name for name in FILES]
         author = options["author"] or changelog.operating_system_user()
+        told = []
         try:
             for path in paths:
                 if options["dry_run"]:
-                    self._tell("would remove", changelog.superfluous(path))
+                    told.append(self._tell("would remove", changelog.superfluous(path)))
                 elif options["prune"]:
                     with attributed(author, options["reason"]):
-                        self._tell("removed", changelog.prune(path))
+                        told.append(self._tell("removed", changelog.prune(path)))
                 else:
                     self._list(path)
         except OSError as error:
@@ -48,10 +49,13 @@ class Command(BaseCommand):
                 "files is LLM_CALLER_CONFIG_DIR; it must exist and be open to this user.",
                 returncode=2,
             ) from None
+        if told and not any(told):
+            self.stdout.write(f"nothing to remove: no file has more than {KEEP} backups")
 
-    def _tell(self, done: str, removed: list[Path]) -> None:
+    def _tell(self, done: str, removed: list[Path]) -> bool:
         for old in removed:
             self.stdout.write(f"{done} {old.name}")
+        return bool(removed)
 
     def _list(self, path: Path) -> None:
         found = backups_of(path)

@@ -1,5 +1,6 @@
 """`manage.py rotate_token`: a new token for the client of an old one, which ends after an overlap."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
-from clients.expiry import parse_period
+from clients.expiry import parse_lifetime, parse_period
 from clients.loader import NotActive, Rotated, lifetime, rotate
 from gateway.attribution import attributed
 from gateway.configfile import peppers
@@ -25,8 +26,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         token_id = options["token_id"]
-        overlap = _period("--overlap", options["overlap"])
-        chosen = _period("--expires", options["expires"]) if options["expires"] else None
+        overlap = _period("--overlap", options["overlap"], parse_period)
+        chosen = _period("--expires", options["expires"], parse_lifetime) if options["expires"] else None
         try:
             with transaction.atomic(), attributed("rotate_token", f"token {token_id} rotated"):
                 done = _rotate(token_id, overlap, chosen)
@@ -46,8 +47,8 @@ def _rotate(token_id: str, overlap: timedelta, chosen: timedelta | None) -> Rota
     return rotate(token_id, peppers()[0], overlap=overlap, expires_at=expires_at)
 
 
-def _period(option: str, text: str) -> timedelta:
+def _period(option: str, text: str, parse: Callable[[str], timedelta]) -> timedelta:
     try:
-        return parse_period(text)
+        return parse(text)
     except ValueError as error:
         raise CommandError(f"{option} {error}") from None
