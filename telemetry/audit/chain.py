@@ -5,7 +5,6 @@ where it stopped. It begins another one when what the database holds is not what
 restored, or somebody added rows. The record goes on, and `audit_verify` tells what happened to the old chain.
 """
 
-import os
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from telemetry.audit.keys import KEY, Signer
 from telemetry.audit.standing import Standing
 from telemetry.audit.verifier import ZEROS, link_of, row_hash
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
+from telemetry.replaced_file import replace_file
 
 NAME = "chain"
 
@@ -97,12 +97,7 @@ class Chain:
     def _begun(self) -> Head:
         head = Head()
         self._name.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = self._name.with_suffix(".new")
-        with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(head.chain + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        made.replace(self._name)
+        replace_file(self._name, f"{head.chain}\n".encode(), durable=True)
         return head
 
     def _sign(self, before: Head, reached: Head, rows: int) -> Head:

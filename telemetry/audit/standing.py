@@ -1,9 +1,10 @@
 """What the journal's writer has to say of itself to the server: one small file, replaced when it changes."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from telemetry.replaced_file import replace_file
 
 NAME = "standing.json"
 
@@ -19,12 +20,9 @@ class Standing:
         told = [fault for fault in faults if fault]
         if told == self._told:
             return
-        made = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(told, file)
-            made.replace(self._path)
+            replace_file(self._path, json.dumps(told).encode())
         except OSError:
             return  # told again at the next call; a full disk is told of by the journal itself
         self._told = told
