@@ -16,7 +16,7 @@ from clients.types import METHODS
 from gateway import envfile, odd_settings
 from gateway.attribution import attributed
 from gateway.backups import SaveError, backups_of, write_new
-from gateway.checks import unsafe_settings
+from gateway.checks import lost_tokens, startup_problems, unsafe_settings
 from gateway.configfile import (
     CLIENTS,
     FILES,
@@ -31,6 +31,11 @@ from gateway.environment import SHIPPED, env_file
 
 UAT_CLIENT = "uat"
 PASSWORD_FILE = "admin-password.txt"  # noqa: S105 - a file's name
+
+
+def refuse(problems: list[str]) -> None:
+    if problems:
+        raise CommandError("\n".join(problems), returncode=2)
 
 
 def example_of(name: str) -> Path:
@@ -49,19 +54,22 @@ class Command(BaseCommand):
         parser.add_argument("--no-uat-token", action="store_true", help="issue no token for the client uat")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if problems := unsafe_settings():
-            raise CommandError("\n".join(problems), returncode=2)
+        refuse(unsafe_settings())
         for warning in odd_settings.warnings():
             self._hint(f"warning: {warning}")
         os.umask(0o077)  # the database file too is its owner's alone
         Path(settings.STATE_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
+        # Before anything is made under keys that do not fit what is stored: a lost environment file was made anew.
+        refuse(startup_problems())
         call_command("collectstatic", interactive=False, verbosity=0, stdout=self.stderr)
         self._copy_examples()
         self._make_admin()
         self._import_changed()
         if not options["no_uat_token"]:
             self._issue_uat_token()
+        if said := lost_tokens():
+            self._hint(f"warning: {said}")
 
     def _copy_examples(self) -> None:
         """Only what is missing, and only for a database that has nothing of it: what holds providers or clients must
