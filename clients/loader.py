@@ -69,6 +69,10 @@ def tool_ids() -> set[str]:
     return set(Client.objects.values_list("tool_id", flat=True))
 
 
+def is_disabled(tool_id: str) -> bool:
+    return Client.objects.filter(tool_id=tool_id, enabled=False).exists()
+
+
 def is_empty() -> bool:
     return not Client.objects.exists()
 

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from clients.expiry import parse_period
-from clients.loader import issue, tool_ids
+from clients.loader import is_disabled, issue, tool_ids
 from clients.types import METHODS
 from gateway.attribution import attributed
 from gateway.configfile import CLIENTS, peppers
@@ -40,4 +40,6 @@ class Command(BaseCommand):
         with transaction.atomic(), attributed("issue_token", f"token for {options['tool_id']}"):
             minted = issue(options["tool_id"], methods, peppers()[0], expires_at)
         self.stderr.write(f"Token id {minted.token_id}. The token itself is shown only now:")
+        if is_disabled(options["tool_id"]):
+            self.stderr.write("warning: this client is disabled: its tokens are refused until it is enabled")
         self.stdout.write(minted.text)
