@@ -48,10 +48,7 @@ class RotatingFile:
         """Raises `OSError` when it is not. A full disk is no reason: it may be empty again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(self._locked())
-        os.close(self._opened())
-
-    def _opened(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _locked(self) -> int:
         """Of a lock file that was deleted meanwhile, others would hold a new one."""
@@ -109,7 +106,7 @@ class RotatingFile:
         """All or nothing: what a full disk cut short is taken back, so that no line is torn."""
         if not data:
             return
-        fd = self._opened()
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = os.fstat(fd).st_size
         try:
             view = memoryview(data)
