@@ -1,4 +1,4 @@
-"""Where a gateway keeps what it writes, by its settings: journal, and what protects the record, the log's file."""
+"""Where a gateway keeps what it writes, by its settings: journal, log file, and what protects the record."""
 
 from pathlib import Path
 

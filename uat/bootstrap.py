@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -154,7 +155,8 @@ def run(command: list[object]) -> None:
     try:
         code = child.wait()
     except Stopped:
-        os.killpg(child.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended by itself meanwhile
+            os.killpg(child.pid, signal.SIGTERM)
         child.wait()
         raise
     if code:
