@@ -9,6 +9,14 @@ DJANGOS_OWN = ("createsuperuser", "changepassword", "shell")
 
 
 def main() -> None:
+    try:
+        run()
+    except KeyboardInterrupt:
+        print("llm-caller: stopped by Ctrl+C", file=sys.stderr)
+        sys.exit(130)
+
+
+def run() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway.settings")
     from gateway.attribution import attributed
     from gateway.environment import SettingsError

@@ -50,12 +50,13 @@ def end_of_day(day: date) -> datetime:
 
 def parse_period(text: str) -> timedelta:
     """`90d`, `12h`: a number and s, m, h, d or w. Raises `ValueError`, also past a hundred years."""
-    match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
+    match = re.fullmatch(r"([0-9]{1,20})([smhdw])", text)
     if match is None:
         raise ValueError("takes a number and a unit of s, m, h, d or w, for example 90d")
-    period = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    unit = timedelta(**{_UNITS[match[2]]: 1})
+    period = unit * min(int(match[1]), LONGEST // unit + 1)  # what is far beyond would overflow
     if period > LONGEST:
-        raise ValueError("takes at most a hundred years")
+        raise ValueError(f"takes at most a hundred years, {LONGEST.days}d")
     return period
 
 

@@ -70,14 +70,19 @@ def tool_ids() -> set[str]:
     return set(Client.objects.values_list("tool_id", flat=True))
 
 
+def is_disabled(tool_id: str) -> bool:
+    return Client.objects.filter(tool_id=tool_id, enabled=False).exists()
+
+
 def is_empty() -> bool:
     return not Client.objects.exists()
 
 
 def orphaned_tokens(peppers: Sequence[Pepper]) -> tuple[int, int]:
-    """How many tokens no configured pepper knows, and how many there are in all."""
+    """Of the tokens that neither ended nor were revoked: how many no configured pepper knows, and how many there are."""
     known = [pepper.key_id for pepper in peppers]
-    return ClientToken.objects.exclude(key_id__in=known).count(), ClientToken.objects.count()
+    good = ClientToken.objects.filter(revoked_at=None).exclude(expires_at__lte=timezone.now())
+    return good.exclude(key_id__in=known).count(), good.count()
 
 
 def issue(tool_id: str, methods: Iterable[str], pepper: Pepper, expires_at: datetime | None = None) -> Minted:

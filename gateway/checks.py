@@ -115,5 +115,22 @@ def startup_problems() -> list[str]:
         found.append("LLM_CALLER_ENCRYPTION_KEYS does not open the second factor of a member of staff")
     orphaned, total = orphaned_tokens(peppers())
     if total and orphaned == total:
-        found.append("LLM_CALLER_TOKEN_PEPPERS knows none of the registered tokens")
+        found.append(
+            "LLM_CALLER_TOKEN_PEPPERS knows none of the registered tokens. Put back the key that they were made "
+            "under; it stood in the environment file. Only if it is lost for good: manage.py issue_token CLIENT"
+        )
     return found
+
+
+def lost_tokens() -> str:
+    """A sentence on tokens that are refused though they neither ended nor were revoked; "" without any."""
+    from clients.loader import orphaned_tokens
+    from gateway.configfile import peppers
+
+    orphaned, total = orphaned_tokens(peppers())
+    if not orphaned:
+        return ""
+    return (
+        f"{orphaned} of {total} tokens are refused: they were made under a key that LLM_CALLER_TOKEN_PEPPERS "
+        "no longer has. Whose they are: What may this client do?, in the admin"
+    )

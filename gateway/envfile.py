@@ -71,14 +71,20 @@ def _write(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def _refused(why: str) -> int:
+    sys.stderr.write(f"llm-caller: {why}\n")
+    return 2
+
+
 def main() -> None:
     path = env_file()
     try:
         env_text(path)  # a secret on a line that nobody reads would be made a second time
+        made = complete(path, render_example())
     except SettingsError as error:
-        sys.stderr.write(f"llm-caller: {error}\n")
-        sys.exit(2)
-    made = complete(path, render_example())
+        sys.exit(_refused(str(error)))
+    except OSError as error:
+        sys.exit(_refused(f"LLM_CALLER_ENV_FILE: {path} cannot be written ({error.strerror})"))
     if made:
         sys.stderr.write(f"Made {', '.join(made)} in {path}\n")
 

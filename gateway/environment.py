@@ -27,8 +27,13 @@ HOME = BASE_DIR if _IN_CHECKOUT else Path.cwd()
 """What relative folders and the environment file are below: the checkout, or else the working directory."""
 LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 MIN_SECRET_LENGTH = 32
-LISTS = ("list", "networks")
+LISTS = ("hosts", "networks")
+_MOST_MS, _MOST_S, _MOST_HOURS, _MOST_DAYS = 86_400_000, 86_400, 8_760, 36_500
+"""A day, a day, a year and a hundred years: beyond, clocks and dates overflow where nobody looks."""
+_MOST_BYTES = 1 << 40
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
+"""As a request names one; anything else would match none."""
 _PLACEHOLDER = re.compile(
     r"change[-_ ]?me|insecure|example|default|secret[-_]?key|placeholder|^(.)\1*$", re.IGNORECASE
 )
@@ -39,7 +44,7 @@ class SettingsError(Exception):
 
 
 class Setting(NamedTuple):
-    """`kind`: str, url, int, bool, list, networks, choice or secret. `example`: what `.env.example` sets, when not the default."""
+    """`kind`: str, url, int, bool, hosts, networks, choice or secret. `example`: what `.env.example` sets, when not the default."""
 
     name: str
     kind: str
@@ -62,13 +67,13 @@ SETTINGS: tuple[Setting, ...] = (
     *_in(
         "Where it listens and who may reach it",
         ("LLM_CALLER_HOST", "str", "127.0.0.1", "Address to bind. Anything but loopback opens the service to a network."),
-        ("LLM_CALLER_PORT", "int", 4037, "Port to bind.", {"minimum": 1}),
+        ("LLM_CALLER_PORT", "int", 4037, "Port to bind.", {"minimum": 1, "maximum": 65_535}),
         ("LLM_CALLER_PUBLIC_URL", "url", "", "Where people reach it through a TLS proxy. `https://…` turns on secure cookies, HSTS and redirects; unset means plain HTTP on loopback."),
-        ("LLM_CALLER_ALLOWED_HOSTS", "list", "", "Host names that requests may name, comma-separated. Unset: localhost names, the bind address and the host of the public URL."),
+        ("LLM_CALLER_ALLOWED_HOSTS", "hosts", "", "Host names that requests may name, comma-separated. Unset: localhost names, the bind address and the host of the public URL."),
         ("LLM_CALLER_ALLOWED_NETWORKS", "networks", LOOPBACK_NETWORKS, "Networks (CIDR) that may call at all; every route but /livez and /readyz."),
         ("LLM_CALLER_TRUSTED_PROXIES", "networks", "", "Networks (CIDR) of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."),
-        ("LLM_CALLER_MAX_BODY_BYTES", "int", 8_388_608, "Largest request body in bytes; more is answered 413 while it is still being read.", {"minimum": 1024}),
-        ("LLM_CALLER_DRAIN_S", "int", 30, "Seconds that calls in flight may go on after SIGTERM or Ctrl+C."),
+        ("LLM_CALLER_MAX_BODY_BYTES", "int", 8_388_608, "Largest request body in bytes; more is answered 413 while it is still being read.", {"minimum": 1024, "maximum": 1 << 30}),
+        ("LLM_CALLER_DRAIN_S", "int", 30, "Seconds that calls in flight may go on after SIGTERM or Ctrl+C.", {"maximum": _MOST_S}),
     ),
     *_in(
         "People who log in",
@@ -78,26 +83,26 @@ SETTINGS: tuple[Setting, ...] = (
     *_in(
         "Calling providers",
         ("LLM_CALLER_RETRY_ATTEMPTS", "int", 2, "Attempts per provider on temporary errors and provider rate limits, the first included.", {"minimum": 1}),
-        ("LLM_CALLER_CONNECT_TIMEOUT_MS", "int", 5_000, "Longest wait for a connection to a provider.", {"minimum": 1}),
-        ("LLM_CALLER_FIRST_EVENT_TIMEOUT_MS", "int", 120_000, "Longest wait for an answer's head, or a stream's first event. Local models are slow.", {"minimum": 1}),
-        ("LLM_CALLER_IDLE_TIMEOUT_MS", "int", 60_000, "Longest silence between two events of a stream.", {"minimum": 1}),
-        ("LLM_CALLER_TOTAL_TIMEOUT_MS", "int", 600_000, "Longest time for a call over all attempts.", {"minimum": 1}),
-        ("LLM_CALLER_STREAM_COMMIT_MS", "int", 10_000, "A stream without a first event by then is answered 200 and kept alive with comments.", {"minimum": 1}),
+        ("LLM_CALLER_CONNECT_TIMEOUT_MS", "int", 5_000, "Longest wait for a connection to a provider.", {"minimum": 1, "maximum": _MOST_MS}),
+        ("LLM_CALLER_FIRST_EVENT_TIMEOUT_MS", "int", 120_000, "Longest wait for an answer's head, or a stream's first event. Local models are slow.", {"minimum": 1, "maximum": _MOST_MS}),
+        ("LLM_CALLER_IDLE_TIMEOUT_MS", "int", 60_000, "Longest silence between two events of a stream.", {"minimum": 1, "maximum": _MOST_MS}),
+        ("LLM_CALLER_TOTAL_TIMEOUT_MS", "int", 600_000, "Longest time for a call over all attempts.", {"minimum": 1, "maximum": _MOST_MS}),
+        ("LLM_CALLER_STREAM_COMMIT_MS", "int", 10_000, "A stream without a first event by then is answered 200 and kept alive with comments.", {"minimum": 1, "maximum": _MOST_MS}),
         ("LLM_CALLER_STREAM_CHUNK_CHARS", "int", 4_000, "Longest content of one streamed delta in characters; longer ones are split.", {"minimum": 1}),
         ("LLM_CALLER_EGRESS_ALLOW", "networks", "", "Networks (CIDR) where providers may be reached beside public addresses and loopback, for example 192.168.0.0/16."),
-        ("LLM_CALLER_HEALTH_INTERVAL_S", "int", 15, "Seconds between two rounds of provider probes.", {"minimum": 1}),
+        ("LLM_CALLER_HEALTH_INTERVAL_S", "int", 15, "Seconds between two rounds of provider probes.", {"minimum": 1, "maximum": _MOST_S}),
     ),
     *_in(
         "Limits",
-        ("LLM_CALLER_RATE_LIMIT_MAX", "int", 0, "Calls that a client may make per interval; 0 is off. A client's own limit replaces it.", {"example": "5"}),
-        ("LLM_CALLER_RATE_LIMIT_INTERVAL_MS", "int", 1_000, "The interval of that limit.", {"minimum": 1}),
+        ("LLM_CALLER_RATE_LIMIT_MAX", "int", 0, "Calls that a client may make per interval; 0 is off. A client's own limit replaces it.", {"example": "5", "maximum": 2_147_483_647}),
+        ("LLM_CALLER_RATE_LIMIT_INTERVAL_MS", "int", 1_000, "The interval of that limit.", {"minimum": 1, "maximum": 2_147_483_647}),
     ),
     *_in(
         "Logs",
         ("LLM_CALLER_LOG_LEVEL", "choice", "info", "Least important level that is written.", {"choices": ("error", "warn", "info", "debug")}),
         ("LLM_CALLER_LOG_FILE", "str", "", "Also write the JSON lines to this file."),
-        ("LLM_CALLER_LOG_MAX_BYTES", "int", 5_242_880, "Rotate the file before it grows past this.", {"minimum": 1024}),
-        ("LLM_CALLER_LOG_MAX_FILES", "int", 100, "Rotated files to keep, FILE.1 being the newest.", {"example": "5"}),
+        ("LLM_CALLER_LOG_MAX_BYTES", "int", 5_242_880, "Rotate the file before it grows past this.", {"minimum": 1024, "maximum": _MOST_BYTES}),
+        ("LLM_CALLER_LOG_MAX_FILES", "int", 100, "Rotated files to keep, FILE.1 being the newest.", {"example": "5", "maximum": 10_000}),
         ("LLM_CALLER_LOG_DEBUG_PAYLOADS", "bool", False, "Lifts the redaction of prompts and answers in logs (never of credentials). Only for short, local debugging."),
     ),
     *_in(
@@ -105,9 +110,9 @@ SETTINGS: tuple[Setting, ...] = (
         ("LLM_CALLER_AUDIT_SYNC", "choice", "interval", "When the journal reaches the disk, so that it survives a power cut: `always` before a call goes on, `interval` every 20 ms, `off` when the system likes. The death of the process loses nothing in any of them.", {"choices": ("always", "interval", "off")}),
         ("LLM_CALLER_AUDIT_KEY_PATH", "str", "", "File of the key that signs the record; made at first start. Unset: `audit/signing.key` in the state folder."),
         ("LLM_CALLER_AUDIT_CHECKPOINTS_PATH", "str", "", "File to which every checkpoint is appended, best on another disk or an append-only mount. Unset: `audit/checkpoints.jsonl` in the state folder."),
-        ("LLM_CALLER_AUDIT_VERIFY_HOURS", "int", 24, "Hours between two verifications of the whole record, which the server begins by itself; 0 is off.", {"minimum": 0}),
+        ("LLM_CALLER_AUDIT_VERIFY_HOURS", "int", 24, "Hours between two verifications of the whole record, which the server begins by itself; 0 is off.", {"minimum": 0, "maximum": _MOST_HOURS}),
         ("LLM_CALLER_CAPTURE_MAX_BYTES", "int", 262_144, "Most of a call's content that is kept of clients whose setting says so, request and answer together, up to 524288; the rest is cut, and told to be.", {"minimum": 1024, "maximum": 524_288}),
-        ("LLM_CALLER_FAILED_AUTH_DAYS", "int", 90, "Days that failed authentication is kept: the counts by address, minute and kind.", {"minimum": 1}),
+        ("LLM_CALLER_FAILED_AUTH_DAYS", "int", 90, "Days that failed authentication is kept: the counts by address, minute and kind.", {"minimum": 1, "maximum": _MOST_DAYS}),
     ),
     *_in(
         "Traces",
@@ -151,7 +156,7 @@ class Environment:
             try:
                 if setting.name in GENERATED:
                     self.secret_list(setting.name)
-                elif setting.kind != "secret":  # a provider's key that is missing is that provider's affair
+                else:  # a provider's key that is missing is that provider's affair
                     self[setting.name]
             except SettingsError as error:
                 found.append(str(error))
@@ -207,17 +212,33 @@ def _convert(setting: Setting, value: Any) -> Any:
         if value.lower() not in _BOOLEANS:
             raise ValueError
         return _BOOLEANS[value.lower()]
-    if setting.kind == "url":
-        parts = urlsplit(value)
-        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError
+    if setting.kind == "url" and value and not _is_origin(value):
+        raise ValueError
     if setting.kind == "networks":
         return [str(ip_network(part, strict=False)) and part for part in _parts(value)]
-    if setting.kind == "list":
-        return _parts(value)
+    if setting.kind == "hosts":
+        return _hosts(value)
     if setting.kind == "choice" and value not in setting.choices:
         raise ValueError
     return value
+
+
+def _hosts(text: str) -> list[str]:
+    if not all(part == "*" or _HOST.fullmatch(part.removeprefix(".")) for part in _parts(text)):
+        raise ValueError
+    return _parts(text)
+
+
+def _is_origin(text: str) -> bool:
+    """Raises `ValueError` for what is no URL, or has no number for a port."""
+    parts = urlsplit(text)
+    beyond = parts.path.removeprefix("/") or parts.query or parts.fragment or parts.username is not None
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname and _HOST.fullmatch(parts.netloc.removesuffix(f":{parts.port}")))
+        and parts.port != 0
+        and not beyond
+    )
 
 
 def _parts(text: str) -> list[str]:
@@ -234,7 +255,8 @@ def _expected(setting: Setting) -> str:
     words = {
         "bool": "true or false",
         "networks": "a list of networks such as 10.1.0.0/16",
-        "url": "an http:// or https:// URL",
+        "hosts": "a list of host names such as llm.example.org, without scheme, port or blanks",
+        "url": "an http:// or https:// URL of a host, with nothing after it but a port",
     }
     return words.get(setting.kind, "readable")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import django
-import environ
 
+from gateway import database
 from gateway.environment import SHIPPED, Environment, SettingsError
 
 ENVIRONMENT = Environment()
@@ -92,17 +92,7 @@ TEMPLATES = [
     }
 ]
 
-try:
-    DATABASES = {
-        "default": environ.Env.db_url_config(
-            ENVIRONMENT["DATABASE_URL"] or f"sqlite:///{STATE_DIR / 'llm-caller.sqlite3'}"
-        )
-    }
-except ValueError:
-    # Its own message would show the part of a password that looks like a port.
-    raise SettingsError(
-        "DATABASE_URL cannot be read; characters such as / in a password are written %2F"
-    ) from None
+DATABASES = {"default": database.configured(ENVIRONMENT["DATABASE_URL"], STATE_DIR)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     try:
         # Django's checks ask the database, so that its folder has to be there before any command runs.

@@ -46,6 +46,12 @@ class RotatingFile:
         finally:
             os.close(lock)
 
+    def require_writable(self) -> None:
+        """Raises `OSError` when it is not. A full disk is no reason: it may be empty again."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(self._locked())
+        os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
     def _locked(self) -> int:
         """Of a lock file that was deleted meanwhile, others would hold a new one."""
         path = Path(f"{self.path}.lock")

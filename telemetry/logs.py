@@ -199,7 +199,11 @@ class JsonLog:
             METRICS.count("log_file_failures")
             if not self._file_failed:
                 self._file_failed = True
-                reason = {"error": error.strerror or type(error).__name__}
+                reason = {
+                    "file": str(self._file.path),
+                    "setting": "LLM_CALLER_LOG_FILE",
+                    "error": error.strerror or type(error).__name__,
+                }
                 self._print(_line(timestamp(), "error", "Log file cannot be written", None, None, reason))
 
     def _warn_of(self, notices: list[Notice], file: RotatingFile) -> None:

@@ -1,7 +1,8 @@
 """The key that signs the record, and the keys that are believed.
 
-The private key lies in a file of its own that only the journal's writer opens. Beside it, `believed/KEYID.pub` keeps
-the public key of every key that was ever used here, as base64 of its 32 bytes: what auditors are given.
+The private key lies in a file of its own that only the journal's writer opens, and a start, to see that it can.
+Beside it, `believed/KEYID.pub` keeps the public key of every key that was ever used here, as base64 of its 32 bytes:
+what auditors are given.
 """
 
 import base64

@@ -158,7 +158,11 @@ def test_a_file_that_cannot_be_written_is_reported_once_and_then_again_only_afte
     ]
     assert written.count("Log file cannot be written") == 2
     assert written[1] == "Log file cannot be written"
-    assert lines(out)[1]["metadata"] == {"error": "File exists"}
+    assert lines(out)[1]["metadata"] == {
+        "file": str(folder / "log"),
+        "setting": "LLM_CALLER_LOG_FILE",
+        "error": "File exists",
+    }
 
 
 def test_a_deleted_file_is_made_again(tmp_path: Path) -> None:

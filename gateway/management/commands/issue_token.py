@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from clients.expiry import parse_lifetime
-from clients.loader import issue, tool_ids
+from clients.loader import is_disabled, issue, tool_ids
 from clients.types import METHODS
 from gateway.attribution import attributed
 from gateway.configfile import CLIENTS, peppers
@@ -38,6 +38,8 @@ class Command(BaseCommand):
             hint = "" if methods else ", which may call nothing: name its methods with --methods"
             self.stderr.write(f"Made the client {tool_id}{hint}")
         self.stderr.write(f"Token id {minted.token_id}. The token itself is shown only now:")
+        if is_disabled(tool_id):
+            self.stderr.write("warning: this client is disabled: its tokens are refused until it is enabled")
         self.stdout.write(minted.text)
 
 

@@ -3,20 +3,21 @@
 import os
 import secrets
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from clients.loader import is_known, issue
 from clients.types import METHODS
 from gateway import envfile, odd_settings
 from gateway.attribution import attributed
 from gateway.backups import SaveError, backups_of, write_new
-from gateway.checks import unsafe_settings
+from gateway.checks import lost_tokens, startup_problems, unsafe_settings
 from gateway.configfile import (
     CLIENTS,
     FILES,
@@ -27,10 +28,39 @@ from gateway.configfile import (
     is_new,
     peppers,
 )
+from gateway.database import OURS, why_not
 from gateway.environment import SHIPPED, env_file
+from gateway.places import audit_folder, log_file
+from telemetry.audit.keys import KeyFileError
 
 UAT_CLIENT = "uat"
 PASSWORD_FILE = "admin-password.txt"  # noqa: S105 - a file's name
+
+
+def refuse(problems: list[str]) -> None:
+    if problems:
+        raise CommandError("\n".join(problems), returncode=2)
+
+
+def make_state_folder() -> None:
+    path = Path(settings.STATE_DIR)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise CommandError(
+            f"LLM_CALLER_STATE_DIR: {path} cannot be written ({error.strerror})", returncode=2
+        ) from None
+
+
+def open_signing_key() -> None:
+    """Makes it at the first start. Without it the journal's writer would end as often as it is started."""
+    try:
+        audit_folder().signer()
+    except KeyFileError as error:
+        named = "LLM_CALLER_AUDIT_KEY_PATH: " if settings.ENVIRONMENT["LLM_CALLER_AUDIT_KEY_PATH"] else ""
+        raise CommandError(f"{named}{error}", returncode=2) from None
 
 
 def example_of(name: str) -> Path:
@@ -49,19 +79,36 @@ class Command(BaseCommand):
         parser.add_argument("--no-uat-token", action="store_true", help="issue no token for the client uat")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if problems := unsafe_settings():
-            raise CommandError("\n".join(problems), returncode=2)
+        try:
+            self._prepare(issues_token=not options["no_uat_token"])
+        except DatabaseError as error:
+            if isinstance(error, OURS):
+                raise
+            raise CommandError(why_not(error), returncode=2) from None
+        except OSError as error:
+            raise CommandError(
+                f"{error.filename or settings.STATE_DIR} cannot be used ({error.strerror})", returncode=2
+            ) from None
+
+    def _prepare(self, *, issues_token: bool) -> None:
+        refuse(unsafe_settings())
         for warning in odd_settings.warnings():
             self._hint(f"warning: {warning}")
         os.umask(0o077)  # the database file too is its owner's alone
-        Path(settings.STATE_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_state_folder()
+        log_file()
+        open_signing_key()
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
+        # Before anything is made under keys that do not fit what is stored: a lost environment file was made anew.
+        refuse(startup_problems())
         call_command("collectstatic", interactive=False, verbosity=0, stdout=self.stderr)
         self._copy_examples()
         self._make_admin()
         self._import_changed()
-        if not options["no_uat_token"]:
+        if issues_token:
             self._issue_uat_token()
+        if said := lost_tokens():
+            self._hint(f"warning: {said}")
 
     def _copy_examples(self) -> None:
         """Only what is missing, and only for a database that has nothing of it: what holds providers or clients must
@@ -145,9 +192,14 @@ class Command(BaseCommand):
             return
         with attributed("start", "token for the UAT client"):
             found = drift(CLIENTS, settings.CONFIG_DIR / CLIENTS)
-            with transaction.atomic():
-                minted = issue(UAT_CLIENT, METHODS, peppers()[0])
-                envfile.add(env_file(), "UAT_CLIENT_TOKEN", minted.text)
+            try:
+                with transaction.atomic():
+                    minted = issue(UAT_CLIENT, METHODS, peppers()[0])
+                    envfile.add(env_file(), "UAT_CLIENT_TOKEN", minted.text)
+            except OSError as error:
+                told = f"{env_file()} cannot be written ({error.strerror})"
+                self._hint(f"warning: no token was issued for the client {UAT_CLIENT!r}: {told}")
+                return
             self._hint(f"Issued a token for the client {UAT_CLIENT!r} as UAT_CLIENT_TOKEN in {env_file()}")
             if found is not None and not found.words:
                 self._export_clients()

@@ -2,17 +2,17 @@
 
 import gc
 import sys
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from gateway import odd_settings
 from gateway.checks import startup_problems
 from gateway.configfile import drifted
-from telemetry.log_file import RotatingFile
+from gateway.database import why_not
+from gateway.places import log_file
 from telemetry.logs import LEVELS, Redactor, log
 
 
@@ -44,6 +44,10 @@ class Command(BaseCommand):
         sys.exit(code)
 
     def _refuse_unsafe(self) -> None:
+        try:
+            connection.ensure_connection()
+        except DatabaseError as error:
+            raise CommandError(why_not(error), returncode=2) from None
         try:
             problems = startup_problems()
         except DatabaseError as error:
@@ -81,14 +85,8 @@ def spare_the_collector() -> None:
 
 def start_log() -> None:
     env = settings.ENVIRONMENT
-    path = env["LLM_CALLER_LOG_FILE"]
-    file = None
-    if path:
-        file = RotatingFile(
-            Path(path), max_bytes=env["LLM_CALLER_LOG_MAX_BYTES"], max_files=env["LLM_CALLER_LOG_MAX_FILES"]
-        )
     lifted = env["LLM_CALLER_LOG_DEBUG_PAYLOADS"]
     level = env["LLM_CALLER_LOG_LEVEL"]
-    log.start(level=level, redactor=Redactor(payloads=not lifted), file=file)
+    log.start(level=level, redactor=Redactor(payloads=not lifted), file=log_file())
     if lifted and LEVELS[level] >= LEVELS["warn"]:
         log.warn("LLM_CALLER_LOG_DEBUG_PAYLOADS is on: prompts and answers are not redacted in logs")
