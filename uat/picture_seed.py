@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.utils import timezone
 
 from gateway import second_factor
@@ -29,7 +30,16 @@ def past_hour() -> None:
         for _ in range(round(25 + 15 * math.sin(minute / 8) + draw.uniform(0, 8))):
             moment = now - timedelta(minutes=minute, seconds=draw.uniform(0, 59))
             rows.append(_call(draw, moment))
-    RequestLog.objects.bulk_create(sorted(rows, key=lambda row: row.started_at))
+    _store(sorted(rows, key=lambda row: row.started_at))
+
+
+def _store(rows: list[RequestLog]) -> None:
+    """In the chain, as the writer stores them."""
+    chain = audit_folder().chain()
+    with transaction.atomic():
+        head = chain.extend(rows)
+        RequestLog.objects.bulk_create(rows)
+    chain.reached(head)
 
 
 def _call(draw: random.Random, moment: datetime) -> RequestLog:
