@@ -32,6 +32,14 @@ def period(folder: Path, since: datetime | None, until: datetime | None) -> set[
     return {(finding.kind, finding.sequence) for finding in told.findings}
 
 
+def spoil(table: str, column: str, value: str, where: str) -> None:
+    """As somebody with the database file can, whatever its constraints say."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA ignore_check_constraints=ON")
+        cursor.execute(f"UPDATE {table} SET {column} = {value} WHERE {where}")
+        cursor.execute("PRAGMA ignore_check_constraints=OFF")
+
+
 @pytest.fixture
 def three_days(tmp_path: Path) -> Path:
     """Six calls a day for three days, signed when they were made. The second day is asked about."""
@@ -165,10 +173,7 @@ def test_copies_in_another_order_are_no_restored_database(recorded: Path) -> Non
 def test_a_cell_that_cannot_be_read_is_named_and_hides_no_other(
     recorded: Path, column: str, value: str
 ) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA ignore_check_constraints=ON")
-        cursor.execute(f"UPDATE telemetry_requestlog SET {column} = {value} WHERE sequence = 9")
-        cursor.execute("PRAGMA ignore_check_constraints=OFF")
+    spoil("telemetry_requestlog", column, value, "sequence = 9")
     change(27, status=500)
     assert {sequence for _, sequence in found(recorded)} >= {9, 27}
 
@@ -205,10 +210,7 @@ def test_a_moment_that_python_does_not_know_is_named_and_hides_no_other(recorded
 def test_a_checkpoint_that_cannot_be_read_is_named_and_hides_no_row(
     recorded: Path, column: str, value: str
 ) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA ignore_check_constraints=ON")
-        cursor.execute(f"UPDATE telemetry_auditcheckpoint SET {column} = {value} WHERE number = 2")
-        cursor.execute("PRAGMA ignore_check_constraints=OFF")
+    spoil("telemetry_auditcheckpoint", column, value, "number = 2")
     change(27, status=500)
     told = found(recorded)
     assert ("changed", 27) in told
