@@ -1,9 +1,9 @@
 """The record: one row per authenticated call (contract §7). Written by `writer.py`, changed by nobody."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
+import msgspec
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -13,6 +13,7 @@ from django.utils import timezone
 from telemetry.audit.verifier import is_checkpoint, is_tombstone
 from telemetry.failures import KINDS
 
+_decode = msgspec.json.decode
 FILTERED = (
     *("tool_id", "token_id", "provider", "model", "method", "outcome", "request_id", "trace_id"),
     *("peer", "config_version"),
@@ -100,12 +101,12 @@ class Signed(models.Model):
     def entry(self) -> dict[str, Any]:
         """What was signed. Of a line that somebody made unreadable, what is left: it has no signature."""
         try:
-            told = json.loads(self.line)
+            told = _decode(self.line)
         except (ValueError, TypeError, RecursionError):
             told = None
         return told if self.is_sound(told) else self.remains()
 
-    def columns(self, entry: dict[str, Any]) -> dict[str, Any]:
+    def columns(self, entry: dict[str, Any]) -> tuple[int, ...]:
         """Abstract: what `PLACE` has to hold by what was signed."""
         raise NotImplementedError
 
@@ -134,8 +135,8 @@ class AuditCheckpoint(Signed):
     def __str__(self) -> str:
         return f"{self.chain} {self.number}: up to row {self.sequence}"
 
-    def columns(self, entry: dict[str, Any]) -> dict[str, Any]:
-        return {name: entry[name] for name in self.PLACE}
+    def columns(self, entry: dict[str, Any]) -> tuple[int, ...]:
+        return entry["number"], entry["sequence"]
 
     def is_sound(self, told: Any) -> bool:
         return is_checkpoint(told)
@@ -161,13 +162,9 @@ class AuditTombstone(Signed):
     def __str__(self) -> str:
         return f"{self.chain}: {self.rows} rows from {self.first} to {self.last}"
 
-    def columns(self, entry: dict[str, Any]) -> dict[str, Any]:
+    def columns(self, entry: dict[str, Any]) -> tuple[int, ...]:
         runs = entry["runs"]
-        return {
-            "first": runs[0][0],
-            "last": runs[-1][1],
-            "rows": sum(last - first + 1 for first, last, *_ in runs),
-        }
+        return runs[0][0], runs[-1][1], sum(last - first + 1 for first, last, *_ in runs)
 
     def is_sound(self, told: Any) -> bool:
         return is_tombstone(told)

@@ -1,9 +1,10 @@
 """What protecting the record costs: storing, verifying and exporting a million calls.
 
-    .venv/bin/python uat/bench_audit.py [--rows 1000000]
+    .venv/bin/python uat/bench_audit.py [--rows 1000000] [--batch 500]
     ./uat/with_postgresql.sh .venv/bin/python uat/bench_audit.py
 
-The rows go the way of the journal's writer, in its batches. The database is a new one of its own: with SQLite a file
+The rows go the way of the journal's writer, in its batches; each is signed, so `--batch 1` is a record of calls that
+came one by one. The database is a new one of its own: with SQLite a file
 in a temporary folder, else the one of `LLM_CALLER_TEST_DATABASE_URL`.
 """
 
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-BATCH = 500
 AT = 1_700_000_000.0
 DECISION = (
     b'{"routing":{"rule":"rank","considered":[{"provider":"lmstudio_gpu","model":"deepseek-coder-33b","score":95,'
@@ -44,7 +44,7 @@ def configure(folder: Path) -> None:
     call_command("migrate", verbosity=0)
 
 
-def records(first: int) -> list[Any]:
+def records(first: int, count: int) -> list[Any]:
     import uuid
 
     import msgspec
@@ -59,7 +59,7 @@ def records(first: int) -> list[Any]:
             status=200, started_at=AT + n / 100, duration_ms=430, first_event_ms=90, input_tokens=420,
             output_tokens=115, bytes_in=1800, bytes_out=900, config_version=7, decision=msgspec.Raw(DECISION),
         )
-        for n in range(first, first + BATCH)
+        for n in range(first, first + count)
     ]  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def path_cost(folder: Path, calls: int = 20_000) -> float:
     from telemetry.journal import Journal
     from telemetry.types import Intent
 
-    (record, *_) = records(0)
+    (record,) = records(0, 1)
 
     async def append() -> float:
         journal = Journal(folder / "path", durability=Durability("interval", on_failure=print))
@@ -103,7 +103,9 @@ def peak_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures storing, verifying and exporting the record.")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--batch", type=int, default=500, help="rows that are stored and signed at once")
+    options = parser.parse_args()
+    rows = options.rows
     with tempfile.TemporaryDirectory(prefix="llm-caller-bench-") as name:
         folder = Path(name)
         configure(folder)
@@ -119,8 +121,8 @@ def main() -> None:
         place = AuditFolder(folder / "audit")
         writer = Writer(folder / "journal", lambda _: None, place.chain())
         spent = 0.0
-        for first in range(0, rows, BATCH):
-            batch = records(first)
+        for first in range(0, rows, options.batch):
+            batch = records(first, min(options.batch, rows - first))
             began = time.perf_counter()
             writer._store_batch(batch)
             spent += time.perf_counter() - began

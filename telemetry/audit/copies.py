@@ -4,16 +4,19 @@ The database is written first. What it has and the file lacks, after a crash or 
 written, is appended with the next checkpoint.
 """
 
-import json
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from telemetry.audit.verifier import is_checkpoint
+import msgspec
+
+from telemetry.audit.verifier import encoded, is_checkpoint
 from telemetry.models import AuditCheckpoint
 
 TAIL_BYTES = 64 * 1024
+_decode = msgspec.json.decode
 
 
 class Copies:
@@ -72,6 +75,19 @@ class Copies:
             if cut[0]:
                 yield *cut, None
 
+    def of(self, chain: str, upto: int) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """The copies of one chain alone, each as text and as what it says."""
+        name = encoded(chain)
+        with self.path.open("rb") if upto else nullcontext(()) as file:
+            for line in file:
+                upto -= len(line)
+                if upto < 0:
+                    return
+                # Parsing those of all other chains, for each chain anew, would cost more than all the rest.
+                entry = _checkpoint(line) if name in line and line.endswith(b"\n") else None
+                if entry is not None and entry["chain"] == chain:
+                    yield line, entry
+
     def _backwards(self) -> Iterator[bytes]:
         """The whole lines of the file, the last one first."""
         try:
@@ -116,7 +132,7 @@ def _after_what_was_cut_off(fd: int, size: int) -> str:
 
 def _checkpoint(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = _decode(line)
     except (ValueError, RecursionError):
         return None
     return entry if is_checkpoint(entry) else None

@@ -18,7 +18,7 @@ from django.db.models import CharField, Max, Q, QuerySet
 from django.db.models.functions import Cast
 
 from telemetry.audit import reader
-from telemetry.audit.canonical import stamp
+from telemetry.audit.canonical import link_of, stamp
 from telemetry.audit.copied import Copied
 from telemetry.audit.copies import Copies
 from telemetry.audit.period import end_of, start_of
@@ -161,6 +161,8 @@ class _Ledger(Ledger):
     """Reads checkpoints as rows come to them, so `mark` is asked by ascending numbers; and tombstones anew where rows
     are missing. `verified`: takes findings, and what is gone."""
 
+    link_of = staticmethod(link_of)
+
     def __init__(
         self,
         chain: str,
@@ -247,8 +249,8 @@ def _readable(found: QuerySet[Signed]) -> Iterator[Any]:
     except UNREADABLE:
         rows = [_one(found.model, key) for key in list(found.values_list("pk", flat=True))]
     for row in rows:
-        is_whole = not row.get_deferred_fields() and isinstance(row.line, str)
-        yield row if is_whole and isinstance(row.signed_at, datetime) else _stub(row)
+        line, signed_at = row.__dict__.get("line"), row.__dict__.get("signed_at")
+        yield row if isinstance(line, str) and isinstance(signed_at, datetime) else _stub(row)
 
 
 def _one(model: type[Signed], key: int) -> Signed:
@@ -273,10 +275,8 @@ def _stub(row: Signed) -> Signed:
 
 def _columns(kept: AuditCheckpoint | AuditTombstone, entry: dict[str, Any]) -> Iterator[Finding]:
     """Pages and queries go by the columns beside what was signed."""
-    signed = kept.columns(entry)
-    if any(getattr(kept, name) != value for name, value in signed.items()) or (
-        entry.get("signedAt") not in (None, stamp(kept.signed_at))
-    ):
+    beside = tuple(getattr(kept, name) for name in kept.PLACE)
+    if beside != kept.columns(entry) or entry.get("signedAt") not in (None, stamp(kept.signed_at)):
         kind = "checkpoint" if isinstance(kept, AuditCheckpoint) else "tombstone"
         yield Finding(
             kind, kept.chain, getattr(kept, kept.PLACE[0]), "the columns beside it are not what was signed"

@@ -41,6 +41,9 @@ STAND_IN = frozenset({"chain", "sequence", "bodyHash"})
 LONGEST_LINE = 16 << 20
 """Bytes, also of the manifest: fifty times what the product writes."""
 CHUNK = 1 << 20
+NUMBERS, TEXTS = ("number", "sequence"), ("chain", "hash", "previous", "signature")
+"""What is read of a checkpoint."""
+KINDS = [*[int] * len(NUMBERS), *[str] * len(TEXTS)]
 MOST_SHOWN = 500
 """Characters of a text that came with the pack."""
 COVERED = "a tombstone covers a row that is there"
@@ -122,11 +125,7 @@ class Gone(NamedTuple):
 
 def is_checkpoint(entry: Any) -> bool:
     """Whether it has all that is read of one, each of its kind."""
-    return (
-        isinstance(entry, dict)
-        and all(type(entry.get(name)) is int for name in ("number", "sequence"))
-        and all(isinstance(entry.get(name), str) for name in ("chain", "hash", "previous", "signature"))
-    )
+    return isinstance(entry, dict) and [*map(type, map(entry.get, NUMBERS + TEXTS))] == KINDS
 
 
 def is_tombstone(entry: Any) -> bool:
@@ -183,6 +182,8 @@ class Ledger:
     genuine tombstones tell of.
     """
 
+    link_of = staticmethod(link_of)
+
     def __init__(self, chain: str, signatures: Signatures, removals: Removals | None = None) -> None:
         self.chain = chain
         self._signatures = signatures
@@ -207,9 +208,9 @@ class Ledger:
         """
         entries = iter(entries)
         while block := list(itertools.islice(entries, BLOCK)):
-            every = not self._fit(block, whole)
+            fits = self._fit(block, whole)
             for entry in block:
-                fault = self._fault(entry, signature=every)
+                fault = None if fits else self._fault(entry, signature=True)
                 if fault:
                     yield Finding(
                         "checkpoint",
@@ -218,7 +219,8 @@ class Ledger:
                         f"a checkpoint was changed or forged: {fault}",
                     )
                 else:
-                    yield from self._follows(entry, whole)
+                    if not fits:
+                        yield from self._follows(entry, whole)
                     self._marks[entry["sequence"]] = entry["hash"]
                     self.last = max(self.last, entry["sequence"])
                 self._previous = entry if isinstance(entry, dict) else {}
@@ -226,7 +228,7 @@ class Ledger:
     def _fit(self, block: list[dict[str, Any]], whole: bool) -> bool:
         previous = self._previous
         for entry in block:
-            if self._fault(entry) or not _is_next(previous, entry, whole):
+            if self._fault(entry) or not self._is_next(previous, entry, whole):
                 return False
             if previous and previous.get("key") != entry.get("key") and self._fault(previous, signature=True):
                 return False
@@ -248,8 +250,13 @@ class Ledger:
                 return
             words = f"checkpoints {expected} to {number - 1} are missing"
             yield Finding("checkpoint", self.chain, expected, words)
-        elif not _is_next(previous, entry, whole):
+        elif not self._is_next(previous, entry, whole):
             yield Finding("checkpoint", self.chain, number, "it does not follow the checkpoint before it")
+
+    def _is_next(self, previous: dict[str, Any] | None, entry: dict[str, Any], whole: bool) -> bool:
+        if previous is None:
+            return entry["number"] == 1 or not whole
+        return bool(entry["number"] == _number(previous) + 1 and entry["previous"] == self.link_of(previous))
 
     def tombstones(self, entries: Iterable[dict[str, Any]]) -> Iterator[Finding]:
         for entry in entries:
@@ -272,7 +279,7 @@ class Ledger:
 
     def _sum_up(self, entry: dict[str, Any]) -> None:
         """One that is there twice counts once."""
-        link = link_of(entry)
+        link = self.link_of(entry)
         if link in self._counted:
             return
         self._counted.add(link)
@@ -299,12 +306,6 @@ class Ledger:
 def _number(entry: Any) -> int:
     number = entry.get("number") if isinstance(entry, dict) else None
     return number if type(number) is int else 0
-
-
-def _is_next(previous: dict[str, Any] | None, entry: dict[str, Any], whole: bool) -> bool:
-    if previous is None:
-        return entry["number"] == 1 or not whole
-    return bool(entry["number"] == _number(previous) + 1 and entry["previous"] == link_of(previous))
 
 
 class Walk:

@@ -239,7 +239,7 @@ MANIPULATIONS: list[tuple[Callable[[Path], None], set[tuple[str, int]]]] = [
     (date_a_checkpoint_otherwise, {("checkpoint", 3)}),
     (move_a_checkpoint, {("checkpoint", 5)}),
     (junk_in_the_copies, {("copy", 6), ("copy", 7), ("copy", 8)}),
-    (junk_for_a_tombstone, {("tombstone", 7), ("tombstone", 3)}),
+    (junk_for_a_tombstone, {("tombstone", 7)}),
     (a_tombstone_of_another_chain, {("tombstone", 1), ("cut off", 1)}),
     (drop_a_line_of_the_copies, {("copy", 3)}),
     (change_a_line_of_the_copies, {("copy", 3)}),
