@@ -6,7 +6,8 @@ from django import template
 
 from gateway.places import audit_folder
 from telemetry.audit.keys import KeyFileError, signatures
-from telemetry.audit.verification import newest, verify_row
+from telemetry.audit.one_row import verify_row
+from telemetry.audit.verification import newest
 
 register = template.Library()
 

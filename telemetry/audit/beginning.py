@@ -8,8 +8,10 @@ before it: so it is signed that what is missing was let go, and nothing else can
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from telemetry.audit.canonical import link_of
+from telemetry.audit.proof import genuine_tombstones
 from telemetry.audit.reader import LARGEST
-from telemetry.audit.verifier import is_checkpoint, link_of
+from telemetry.audit.verifier import Signatures, is_checkpoint
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
 AT_ONCE = 5000
@@ -27,9 +29,10 @@ class Beginning(NamedTuple):
         return self._asdict()
 
 
-def next_beginning(chain: str, runs: Iterable[Sequence[Any]]) -> Beginning | None:
+def next_beginning(signatures: Signatures, chain: str, runs: Iterable[Sequence[Any]]) -> Beginning | None:
     """A later one than now, when there is one. `runs`: first and last number of rows that have just been removed, of
-    which no tombstone tells yet. None too where checkpoints do not follow each other: they stay, as evidence."""
+    which no tombstone tells yet. None too where checkpoints are not genuine or do not follow each other: they stay, as
+    evidence."""
     kept = AuditCheckpoint.objects.filter(chain=chain).order_by("number")
     upto = _first_row(chain)
     if upto is not None:
@@ -37,10 +40,10 @@ def next_beginning(chain: str, runs: Iterable[Sequence[Any]]) -> Beginning | Non
     block = list(kept[: AT_ONCE + 1])
     if len(block) < 2:
         return None
-    now = _now(chain, block[0].number)
-    end = _gone_upto(chain, now.sequence, runs)
+    now = _now(signatures, chain, block[0].number)
+    end = _gone_upto(signatures, chain, now.sequence, runs)
     entries = [entry for checkpoint in block if (entry := checkpoint.entry())["sequence"] <= end]
-    if len(entries) < 2 or not _follow(entries, now):
+    if len(entries) < 2 or not _follow(entries, now) or signatures.fault("checkpoint", entries[-1]):
         return None
     newest = entries[-1]
     return Beginning(newest["number"], newest["sequence"], newest["previous"])
@@ -56,19 +59,21 @@ def _first_row(chain: str) -> int | None:
     return None if row is None else row.sequence
 
 
-def _now(chain: str, first: int) -> Beginning:
+def _now(signatures: Signatures, chain: str, first: int) -> Beginning:
     """As the tombstones tell it. `first`: the number of the first checkpoint that is there."""
     if first > 1:
         for stone in AuditTombstone.objects.filter(chain=chain).order_by("-pk").iterator(chunk_size=50):
-            if begins := stone.entry().get("begins"):
+            entry = stone.entry()
+            if (begins := entry.get("begins")) and not signatures.fault("tombstone", entry):
                 return Beginning(begins["number"], begins["sequence"], begins["previous"])
     return Beginning(1, 0, "")
 
 
-def _gone_upto(chain: str, start: int, runs: Iterable[Sequence[Any]]) -> int:
+def _gone_upto(signatures: Signatures, chain: str, start: int, runs: Iterable[Sequence[Any]]) -> int:
     """The last row up to which none is missing without a tombstone, from `start` on."""
-    stones = AuditTombstone.objects.filter(chain=chain, last__gt=start)
-    told = [run for stone in stones.iterator(chunk_size=50) for run in stone.entry()["runs"]]
+    told = [
+        run for entry in genuine_tombstones(signatures, chain, start + 1, LARGEST) for run in entry["runs"]
+    ]
     end = start
     for first, last in sorted((int(run[0]), int(run[1])) for run in (*told, *runs)):
         if first > end + 1:

@@ -1,7 +1,7 @@
 """Holds the copies of one chain's checkpoints, in the file outside, against those in the database."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from telemetry.audit.copies import Copies
@@ -24,7 +24,7 @@ class Copied:
     """Both ascend by their numbers. What only the copies have is told of in runs, and what it signs still counts."""
 
     def __init__(
-        self, chain: str, outside: Copies, size: int, own: str | None, signatures: Signatures
+        self, chain: str, outside: Copies, size: int, own: str | None, signatures: Signatures, began: datetime
     ) -> None:
         self._chain, self._signatures, self._is_own = chain, signatures, chain == own
         self._lines = outside.of(chain, size)
@@ -34,7 +34,7 @@ class Copied:
         self._only: _Run | None = None
         self._marks: dict[int, str] = {}
         self._reached = 0
-        self._began = datetime.now(UTC)
+        self._began = began
 
     def beside(self, kept: AuditCheckpoint, ledger: Ledger) -> Iterator[Finding]:
         """`ledger`: which checkpoints were let go with their rows, or are known to be lost. Their copies say nothing

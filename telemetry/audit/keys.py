@@ -7,6 +7,7 @@ what auditors are given.
 
 import base64
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -23,10 +24,13 @@ class KeyFileError(Exception):
 
 
 class Signer:
-    def __init__(self, private: Ed25519PrivateKey) -> None:
+    """`believed`: public keys besides its own, those that signed before it."""
+
+    def __init__(self, private: Ed25519PrivateKey, believed: Iterable[bytes] = ()) -> None:
         self._private = private
         self.public = private.public_key().public_bytes_raw()
         self.key_id = key_id(self.public)
+        self.signatures = signatures([self.public, *believed])
 
     def sign(self, kind: str, entry: dict[str, object]) -> str:
         """The entry with its key and signature, as the one line of JSON that is kept."""
@@ -41,7 +45,7 @@ class Signer:
 def open_signer(path: Path, folder: Path) -> Signer:
     """Makes the key when there is none. `folder`: where the public key is left. Raises `KeyFileError`."""
     try:
-        signer = Signer(Ed25519PrivateKey.from_private_bytes(_read_or_make(path)))
+        signer = Signer(Ed25519PrivateKey.from_private_bytes(_read_or_make(path)), _older_keys(folder))
         believed = folder / BELIEVED / f"{signer.key_id}.pub"
         if not believed.exists():
             believed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,6 +72,14 @@ def _read_or_make(path: Path) -> bytes:
 def believed_keys(folder: Path) -> list[bytes]:
     """Raises `KeyFileError` for a file that holds no key."""
     return [read_public(path) for path in sorted((folder / BELIEVED).glob("*.pub"))]
+
+
+def _older_keys(folder: Path) -> list[bytes]:
+    """A file that holds none is told of by each verification; it keeps nobody from signing."""
+    try:
+        return believed_keys(folder)
+    except KeyFileError:
+        return []
 
 
 def read_public(path: Path) -> bytes:

@@ -70,13 +70,15 @@ class EvidencePack:
         self._selection, self._keys = selection, public_keys
         self._rows = 0
         self._hashes: dict[str, str] = {}
+        self._closings: dict[str, int] = {}
 
     def stream(self) -> Iterator[bytes]:
         sink = _Sink()
         parts: dict[str, Callable[[], Iterator[bytes]]] = {
             "README.txt": lambda: iter([README.encode()]),
-            "rows.jsonl": lambda: chunked(self._row_lines()),
+            # Before the rows: with rows that are pruned meanwhile the signatures over them would be gone.
             "checkpoints.jsonl": lambda: chunked(self._checkpoint_lines()),
+            "rows.jsonl": lambda: chunked(self._row_lines()),
             "tombstones.jsonl": lambda: chunked(self._tombstone_lines()),
             "keys.jsonl": self._key_lines,
             "verifier.py": lambda: iter([Path(verifier.__file__).read_bytes()]),
@@ -101,10 +103,13 @@ class EvidencePack:
     def _chain_lines(self, chain: str, first: int, last: int) -> Iterator[bytes]:
         """`linked`: whether the line before leads to this row; if not, the line tells the hash that it follows."""
         signed = set(self._checkpoints(chain, first, last).values_list("sequence", flat=True))
-        wanted = self._wanted(last)
-        closing = min((at for at in signed if at >= last), default=last)
-        at, previous, linked = first - 1, _hash_before(chain, first), False
-        for row, claimed in reader.rows(chain, after=first - 1, until=closing):
+        wanted, closing = self._wanted(last), self._closings.get(chain, last)
+        at, previous, linked = first - 2, "", False
+        # With the row before: asked for later, it may have been pruned.
+        for row, claimed in reader.rows(chain, after=at, until=closing):
+            if row.sequence < first:
+                at, previous = row.sequence, claimed
+                continue
             if row.sequence != at + 1 and not linked:
                 previous = _hash_before(chain, row.sequence)
             body = canonical(row)
@@ -138,12 +143,14 @@ class EvidencePack:
 
     def _checkpoint_lines(self) -> Iterator[bytes]:
         for chain, first, last in self._ranges():
-            yield from _lines(self._checkpoints(chain, first, last))
+            kept = self._checkpoints(chain, first, last)
+            self._closings[chain] = max([last, *kept.values_list("sequence", flat=True)])
+            yield from _lines(kept)
 
     def _tombstone_lines(self) -> Iterator[bytes]:
         """Up to the closing signature, and what begins right behind it: a tombstone too says what was before."""
         for chain, first, last in self._ranges():
-            closing = max([last, *self._checkpoints(chain, first, last).values_list("sequence", flat=True)])
+            closing = self._closings.get(chain, last)
             stones = AuditTombstone.objects.filter(chain=chain)
             within = Q(last__gte=first, first__lte=closing + 1)
             if self._selection.whole:

@@ -1,7 +1,8 @@
 """Removes calls for their age, as the retention rules say; legal holds stop it.
 
 What is removed leaves a tombstone: which rows, the hash of the last one of each run and of the row before it, signed.
-So the chain still verifies, and nobody without the key can remove a row in this way. Only what verifies is removed.
+So the chain still verifies, and nobody without the key can remove a row in this way. Only what verifies is removed, from
+the signature before it to the one behind it: else what somebody put there would be signed.
 Checkpoints over nothing but such rows go with them.
 """
 
@@ -13,14 +14,17 @@ from django.db import transaction
 from django.db.models import Q
 
 from telemetry.audit.beginning import let_go, next_beginning
-from telemetry.audit.canonical import canonical, stamp
-from telemetry.audit.chain import row_of
+from telemetry.audit.canonical import stamp
 from telemetry.audit.keys import Signer
-from telemetry.audit.verifier import ZEROS, row_hash
+from telemetry.audit.proof import genuine_tombstones, prove
+from telemetry.audit.reader import LARGEST
+from telemetry.audit.verifier import ZEROS, Signatures
 from telemetry.holds import held_calls
-from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog, RetentionRule
+from telemetry.models import AuditTombstone, RequestLog, RetentionRule
 
 ROWS_A_TOMBSTONE = 2000
+PROVED_AT_ONCE = 10_000
+NOT_REMOVED = "Calls are not removed for their age where the record is not as it was signed: "
 
 
 class Run(NamedTuple):
@@ -34,30 +38,84 @@ class Run(NamedTuple):
 
 
 class NotAsSigned(Exception):
-    """Rows that are due are not what was recorded. They stay: with them the proof would go. Its text names the row."""
+    """Rows that are due, or such as they are proved with, are not what was recorded. They stay: with them the proof would
+    go. Its text names one."""
 
 
 def prune(signer: Signer, now: datetime, *, by: str, most: int | None = None) -> int:
-    """Returns how many calls were removed, `most` at once when given. Raises `NotAsSigned`."""
-    removed = 0
+    """Returns how many calls were removed, `most` at once when given. Raises `NotAsSigned` when all is done."""
+    removed, faults = 0, []
     for rule in RetentionRule.objects.exclude(days=None):
+        behind = Place("", 0)
         while most is None or removed < most:
             at_once = ROWS_A_TOMBSTONE if most is None else min(ROWS_A_TOMBSTONE, most - removed)
-            buried = _bury_next(signer, rule, at_once, by=by, now=now)
-            removed += buried
-            if buried < at_once:
+            done = _bury_next(signer, rule.pk, behind, at_once, by=by, now=now)
+            removed, behind, faults = removed + done.removed, done.behind, faults + done.faults
+            if done.looked_at < at_once:
                 break
+    if faults:
+        raise NotAsSigned(faults[0])
     return removed
 
 
-def _bury_next(signer: Signer, rule: RetentionRule, at_once: int, *, by: str, now: datetime) -> int:
+class Place(NamedTuple):
+    chain: str
+    sequence: int
+
+
+class Done(NamedTuple):
+    """`looked_at`: how many rows were due; `behind`: where the next ones are looked for; `faults`: why some stayed."""
+
+    looked_at: int
+    removed: int
+    behind: Place
+    faults: list[str]
+
+
+def _bury_next(signer: Signer, rule: int, behind: Place, at_once: int, *, by: str, now: datetime) -> Done:
     """Rules and holds are asked inside the transaction: one that was set a moment ago counts. Who else prunes waits."""
     with transaction.atomic():
-        due = dict(due_by_rule(now)).get(rule)
-        rows = [] if due is None else list(due.select_for_update().order_by("chain", "sequence")[:at_once])
-        if rows:
-            bury(signer, rows, reason=str(rule), by=by, now=now)
-    return len(rows)
+        named, due = next(
+            ((each, found) for each, found in due_by_rule(now) if each.pk == rule), (None, None)
+        )
+        if named is None or due is None:
+            return Done(0, 0, behind, [])
+        chain, sequence = behind
+        due = due.filter(Q(chain__gt=chain) | Q(chain=chain, sequence__gt=sequence))
+        found = due.select_for_update().only("chain", "sequence", "hash").order_by("chain", "sequence")
+        rows = [
+            row for row in found[:at_once] if isinstance(row.sequence, int)
+        ]  # SQLite takes other kinds too
+        sound, faults = _sound(signer.signatures, rows)
+        if sound:
+            bury(signer, sound, reason=str(named), by=by, now=now)
+    last = Place(rows[-1].chain, _sequence(rows[-1])) if rows else behind
+    return Done(len(rows), len(sound), last, faults)
+
+
+def _sound(signatures: Signatures, rows: Sequence[RequestLog]) -> tuple[list[RequestLog], list[str]]:
+    """Those that are as they were recorded, and why the others are not."""
+    sound: list[RequestLog] = []
+    faults: list[str] = []
+    for chain, group in _near_each_other(rows):
+        proof = prove(signatures, chain, _sequence(group[0]), _sequence(group[-1]))
+        good = [row for row in group if proof.holds(_sequence(row))]
+        sound += good
+        if len(good) < len(group):
+            faults.append(NOT_REMOVED + proof.fault())
+    return sound, faults
+
+
+def _near_each_other(rows: Sequence[RequestLog]) -> Iterator[tuple[str, list[RequestLog]]]:
+    """Of one chain, so few and so near to each other that all between them can be verified at once."""
+    group: list[RequestLog] = []
+    for row in rows:
+        if group and (row.chain != group[-1].chain or _sequence(row) - _sequence(group[0]) > PROVED_AT_ONCE):
+            yield group[0].chain, group
+            group = []
+        group.append(row)
+    if group:
+        yield group[0].chain, group
 
 
 def due_by_rule(now: datetime) -> Iterator[tuple[RetentionRule, "RequestLog.objects"]]:  # type: ignore[valid-type]
@@ -68,7 +126,7 @@ def due_by_rule(now: datetime) -> Iterator[tuple[RetentionRule, "RequestLog.obje
         if rule.days is None:
             continue
         found = RequestLog.objects.filter(scope(rule), started_at__lt=now - timedelta(days=rule.days))
-        found = found.exclude(chain="")
+        found = found.exclude(chain="").filter(sequence__gte=1, sequence__lte=LARGEST)
         for other in rules:
             if _is_narrower(other, rule):
                 found = found.exclude(scope(other))
@@ -90,13 +148,14 @@ def _weight(rule: RetentionRule) -> int:
 
 
 def bury(signer: Signer, rows: Sequence[RequestLog], *, reason: str, by: str, now: datetime) -> None:
+    """Rows that verify, by chain and sequence number."""
     told_of = {
-        chain: runs_of(chain, [row for row in rows if row.chain == chain])
+        chain: _runs_of(signer.signatures, chain, [row for row in rows if row.chain == chain])
         for chain in dict.fromkeys(row.chain for row in rows)
     }
     RequestLog.objects.filter(pk__in=[row.pk for row in rows]).delete()
     for chain, runs in told_of.items():
-        begins = next_beginning(chain, runs)
+        begins = next_beginning(signer.signatures, chain, runs)
         count = sum(run.last - run.first + 1 for run in runs)
         told = {
             "chain": chain,
@@ -115,28 +174,17 @@ def bury(signer: Signer, rows: Sequence[RequestLog], *, reason: str, by: str, no
         )  # fmt: skip
 
 
-def runs_of(chain: str, rows: Sequence[RequestLog]) -> list[Run]:
-    """Rows of one chain in order, as runs without gaps. Raises `NotAsSigned`."""
-    before, marks = _hashes_before(chain, _firsts(rows)), _marks(chain, rows)
+def _runs_of(signatures: Signatures, chain: str, rows: Sequence[RequestLog]) -> list[Run]:
+    """Rows of one chain in order, as runs without gaps."""
+    before = _hashes_before(signatures, chain, _firsts(rows))
     runs: list[Run] = []
     for row in rows:
         sequence = _sequence(row)
-        goes_on = bool(runs) and sequence == runs[-1].last + 1
-        previous = runs[-1].digest if goes_on else before.get(sequence, "")
-        _require_genuine(row, previous, marks.get(sequence, row.hash))
-        if goes_on:
+        if runs and sequence == runs[-1].last + 1:
             runs[-1] = runs[-1]._replace(last=sequence, digest=row.hash)
         else:
-            runs.append(Run(sequence, sequence, row.hash, previous))
+            runs.append(Run(sequence, sequence, row.hash, before.get(sequence, "")))
     return runs
-
-
-def _require_genuine(row: RequestLog, previous: str, mark: str) -> None:
-    """`previous`: the hash of the row before, "" where that is missing, which is a finding of its own."""
-    if row.hash != mark or (previous and row.hash != row_hash(previous, canonical(row_of(row)))):
-        raise NotAsSigned(
-            f"Calls are not removed for their age: row {row.sequence} of chain {row.chain} is not as it was recorded"
-        )
 
 
 def _firsts(rows: Sequence[RequestLog]) -> list[int]:
@@ -146,24 +194,16 @@ def _firsts(rows: Sequence[RequestLog]) -> list[int]:
     return [number for number in numbers if number - 1 not in there]
 
 
-def _hashes_before(chain: str, firsts: Sequence[int]) -> dict[int, str]:
-    """By first row: the hash of the row before it, of which only a tombstone may be left."""
+def _hashes_before(signatures: Signatures, chain: str, firsts: Sequence[int]) -> dict[int, str]:
+    """By first row: the hash of the row before it, of which only a tombstone may be left. None where that is missing,
+    which is a finding of its own."""
     rows = RequestLog.objects.filter(chain=chain, sequence__in=[first - 1 for first in firsts])
     found = {(sequence or 0) + 1: digest for sequence, digest in rows.values_list("sequence", "hash")}
     missing = [first for first in firsts if first not in found and first > 1]
     if missing:
-        stones = AuditTombstone.objects.filter(
-            chain=chain, last__gte=min(missing) - 1, first__lte=max(missing) - 1
-        )
-        found |= {run[1] + 1: run[2] for stone in stones for run in stone.entry()["runs"]}
+        stones = genuine_tombstones(signatures, chain, min(missing) - 1, max(missing) - 1)
+        found |= {run[1] + 1: run[2] for entry in stones for run in entry["runs"]}
     return {1: ZEROS} | found
-
-
-def _marks(chain: str, rows: Sequence[RequestLog]) -> dict[int, str]:
-    """What was signed of these rows."""
-    ends = _sequence(rows[0]), _sequence(rows[-1])
-    kept = AuditCheckpoint.objects.filter(chain=chain, sequence__range=ends)
-    return {checkpoint.sequence: str(checkpoint.entry()["hash"]) for checkpoint in kept.iterator()}
 
 
 def _sequence(row: RequestLog) -> int:

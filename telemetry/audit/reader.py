@@ -9,11 +9,12 @@ from uuid import UUID
 
 import msgspec
 from django.db import OperationalError, connection
+from django.db.models import Min
 
 from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
-from telemetry.models import RequestLog
+from telemetry.models import AuditCheckpoint, RequestLog
 
-AT_ONCE = 2000
+AT_ONCE, MOST_AT_ONCE = 2000, 20_000
 LARGEST = 2**63 - 1
 """Of the numbers that a column holds. SQLite also keeps texts there, which come after all numbers."""
 TABLE = RequestLog._meta.db_table
@@ -44,8 +45,10 @@ def _selected(chain: str, after: int, until: int | None) -> Iterator[tuple[str, 
         yield claimed, values
 
 
-# Cast, or the driver would make a moment of it that has to be told as text again.
-_SQLITE = {"started_at": "CAST(started_at AS TEXT)"}
+# Cast, or the driver would make a moment of it that has to be told as text again. What is no text only looks like one.
+_SQLITE = {
+    "started_at": "CASE typeof(started_at) WHEN 'text' THEN CAST(started_at AS TEXT) ELSE 'x' || hex(started_at) END"
+}
 # No moment of Python's can be told of what lies beyond: NULL, which no row of ours has.
 _POSTGRESQL = {
     "started_at": "CASE WHEN started_at >= '0001-01-02' AND started_at < '9999-12-31' THEN started_at END"
@@ -60,29 +63,51 @@ def _select(told: Mapping[str, str]) -> str:
 
 
 def _paged(chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
-    """A statement that stays open keeps SQLite's writers out, for as long as somebody downloads."""
-    select = _select(_SQLITE)
-    where = "chain = %s AND sequence >= %s AND (sequence > %s OR id > %s) AND sequence <= %s"
+    """A statement that stays open keeps SQLite's writers out, for as long as somebody downloads. Each page is of one
+    moment and ends where a row was signed: so what is read of rows that are pruned meanwhile can still be proved."""
+    while after < last:
+        upto = min(last, _next_signed(chain, after + AT_ONCE) or last)
+        yield from _page(chain, after, upto)
+        after = upto
+
+
+def _next_signed(chain: str, sequence: int) -> int | None:
+    """The first row from here on that a checkpoint signs."""
+    later = AuditCheckpoint.objects.filter(chain=chain, sequence__gte=sequence, sequence__lte=LARGEST)
+    return later.aggregate(first=Min("sequence"))["first"]
+
+
+def _page(chain: str, after: int, upto: int) -> Iterator[Sequence[Any]]:
+    """In parts where somebody removed the signatures."""
+    place = (
+        "sequence >= %s AND (sequence > %s OR id > %s) AND sequence <= %s AND typeof(sequence) = 'integer'"
+    )
+    ask = f"{{}} WHERE chain = %s AND {place} ORDER BY sequence, id LIMIT {MOST_AT_ONCE}"
     sequence, key = after, LARGEST
     while True:
-        ask = f"{{}} WHERE {where} ORDER BY sequence, id LIMIT {AT_ONCE}"
-        values = (chain, sequence, sequence, key, last)
+        values = (chain, sequence, sequence, key, upto)
         try:
-            page = _fetched(ask.format(select), values)
+            rows = _fetched(ask.format(_select(_SQLITE)), values)
         except OperationalError:
             # A text that is none stops the driver. As bytes it is told from the others, row by row.
             select_bytes = _select({name: _BYTES.format(f'"{name}"') for name in ("hash", *COLUMNS)})
-            page = [_as_text(row) for row in _fetched(ask.format(select_bytes), values)]
-        yield from page
-        if len(page) < AT_ONCE:
+            rows = [_as_text(row) for row in _fetched(ask.format(select_bytes), values)]
+        for row in rows:
+            yield _told(row) if bytes in map(type, row) else row
+        if len(rows) < MOST_AT_ONCE:
             return
-        key, sequence = page[-1][0], page[-1][2 + _SEQUENCE]
+        key, sequence = rows[-1][0], rows[-1][2 + _SEQUENCE]
 
 
 def _fetched(ask: str, values: Sequence[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(ask, values)
         return cursor.fetchall()
+
+
+def _told(row: Sequence[Any]) -> list[Any]:
+    """A blob where a text belongs is no text, though it may be written as one."""
+    return [{"blob": value.hex()} if isinstance(value, bytes) else value for value in row]
 
 
 def _as_text(row: Sequence[Any]) -> list[Any]:
@@ -131,9 +156,9 @@ def _call_id_text(value: str) -> str:
 
 def _moment_text(value: str) -> str:
     """SQLite keeps `2026-11-25 13:00:00.250000`, without the point when there are no microseconds. What is written
-    otherwise is not ours, and stays as it is."""
+    otherwise is not ours, and queries would place it elsewhere."""
     if len(value) not in (19, 26) or value[10] != " ":
-        return value
+        return f"not a moment: {value}"
     return f"{value[:10]}T{value[11:]}Z" if len(value) == 26 else f"{value[:10]}T{value[11:]}.000000Z"
 
 

@@ -5,31 +5,40 @@ are read side by side, in pages, up to where they were when it began; tombstones
 rows are missing.
 """
 
+import bisect
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
-from django.db import DatabaseError, connection
-from django.db.models import CharField, Max, Q, QuerySet
-from django.db.models.functions import Cast
+from django.db import DatabaseError
+from django.db.models import Max, QuerySet
 
-from telemetry.audit import reader
-from telemetry.audit.canonical import link_of, stamp
+from telemetry.audit import reader, storage
+from telemetry.audit.canonical import canonical, link_of, stamp
 from telemetry.audit.copied import Copied
 from telemetry.audit.copies import Copies
 from telemetry.audit.period import end_of, start_of
-from telemetry.audit.verifier import BLOCK, MOST_FINDINGS, ZEROS, Finding, Ledger, Removals, Signatures, Walk
+from telemetry.audit.strays import chains_of, rows_outside_a_chain
+from telemetry.audit.verifier import (
+    BLOCK,
+    MOST_FINDINGS,
+    Finding,
+    Gone,
+    Ledger,
+    Removals,
+    Signatures,
+    Walk,
+    shown,
+)
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog, Signed
 
 KEPT = 100
 NEVER = datetime.min.replace(tzinfo=UTC)
 UNREADABLE = (DatabaseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading raises where somebody has put into a column what it cannot hold."""
-Chained = type[RequestLog] | type[AuditCheckpoint]
 
 
 @dataclass
@@ -50,7 +59,7 @@ class Verified:
             self.found += 1
             self._kinds[finding.kind, finding.chain] += 1
             if self.most is None or self._kinds[finding.kind, finding.chain] <= self.most:
-                self.findings.append(finding)
+                self.findings.append(finding._replace(chain=shown(finding.chain), words=shown(finding.words)))
 
 
 def verify(
@@ -67,94 +76,81 @@ def verify(
     checkpoints. `most`: findings of a kind in a chain that are told; None for all. Raises `OSError` of the copies.
     """
     verified = Verified(most=most)
-    verified.add(_rows_outside_a_chain())
+    verified.add(storage.findings(of_period=bool(since or until)))
+    verified.add(rows_outside_a_chain())
     # The file is a copy of the database: what it had before is in what the database has after.
-    size = outside.size() if outside is not None else 0
-    chains: set[str] = set()
-    for model in (AuditCheckpoint, RequestLog):
-        verified.add(_chains(model, chains))
-    for number, _, entry in outside.lines(size) if outside is not None else ():
-        if entry is None:
-            words = "the copies outside the database have a line there that is no checkpoint"
-            verified.add([Finding("copy", "", number, words)])
-        else:
-            chains.add(entry["chain"])
-            verified.copies += 1
-    for chain in sorted(chains):
-        copied = None if outside is None else Copied(chain, outside, size, own, signatures)
-        _Chain(chain, signatures, copied, verified).walk(since, until)
+    began, size = datetime.now(UTC), outside.size() if outside is not None else 0
+    names: set[str] = set()
+    for model in (AuditCheckpoint, AuditTombstone, RequestLog):
+        verified.add(chains_of(model, names))
+    verified.add(_only_in_copies(names, outside, size, signatures, verified))
+    # All of them now: what one has when its turn comes, may have come after the copies were measured.
+    chains = [_Chain(name, signatures, verified) for name in sorted(names)]
+    for chain in chains:
+        chain.walk(outside and Copied(chain.name, outside, size, own, signatures, began), since, until)
     return verified
 
 
-def _rows_outside_a_chain() -> Iterator[Finding]:
-    """Every row was chained when it was stored."""
-    nowhere = Q(sequence=None) | Q(sequence__lt=1) | Q(sequence__gt=reader.LARGEST)
-    beside = RequestLog.objects.filter(Q(chain="") | nowhere).order_by("id")
-    # As text: what it is called may be no call id either.
-    names = beside.annotate(name=Cast("call_id", CharField())).values_list("name", flat=True)
-    for name in names.iterator():
-        yield Finding(
-            "forged", "", 0, f"the row with call id {_as_call_id(name)} was put in beside the chain"
-        )
-
-
-def _as_call_id(name: str) -> str:
-    try:
-        return str(UUID(name))
-    except ValueError:
-        return ascii(name)
-
-
-def _chains(model: Chained, names: set[str]) -> Iterator[Finding]:
-    """Adds the names of the chains that it has rows of."""
-    try:
-        found = list(model.objects.exclude(chain="").order_by().values_list("chain", flat=True).distinct())
-    except DatabaseError:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT DISTINCT CAST(chain AS BLOB) FROM {model._meta.db_table}")  # noqa: S608 - our name
-            found = [_text(name) for (name,) in cursor.fetchall() if name]
-    names |= {name for name in found if isinstance(name, str)}
-    if any(not isinstance(name, str) for name in found):
-        words = (
-            f"{model._meta.verbose_name_plural} name a chain that cannot be read: they were put in beside it"
-        )
-        yield Finding("forged", "", 0, words)
-
-
-def _text(name: bytes) -> str | bytes:
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return name
+def _only_in_copies(
+    chains: set[str], outside: Copies | None, size: int, signatures: Signatures, verified: Verified
+) -> Iterator[Finding]:
+    """Adds the chains of which only genuine copies tell."""
+    for number, _, entry in outside.lines(size) if outside is not None else ():
+        if entry is None:
+            words = "the copies outside the database have a line there that is no checkpoint"
+            yield Finding("copy", "", number, words)
+            continue
+        verified.copies += 1
+        if entry["chain"] not in chains:
+            if signatures.fault("checkpoint", entry):
+                words = "the copies outside the database have a checkpoint there that is not genuine"
+                yield Finding("copy", "", number, words)
+            else:
+                chains.add(entry["chain"])
 
 
 class _Chain:
     """One chain: walks along its rows, and along its checkpoints at the same pace."""
 
-    def __init__(self, chain: str, signatures: Signatures, copied: Copied | None, verified: Verified) -> None:
-        self._name, self._verified = chain, verified
+    def __init__(self, chain: str, signatures: Signatures, verified: Verified) -> None:
+        self.name, self._signatures, self._verified = chain, signatures, verified
         rows = RequestLog.objects.filter(chain=chain, sequence__lte=reader.LARGEST)
         newest = rows.aggregate(last=Max("sequence"))["last"]
         kept = AuditCheckpoint.objects.filter(chain=chain, number__lte=reader.LARGEST).order_by("-number")
         # After the rows: a row is stored together with the signature over it.
         last = next(_readable(kept[:1]), None)
-        self._last = max(newest or 0, last.entry()["sequence"] if last else 0)
-        checkpoints = _checkpoints(chain, last.number if last else 0)
-        self._ledger = _Ledger(chain, signatures, checkpoints, copied, verified)
+        signed = last.entry()["sequence"] if last else 0
+        self._last = max(_number(newest), signed if signed <= reader.LARGEST else 0)
+        self._newest = _number(last.number) if last else 0
 
-    def walk(self, since: datetime | None, until: datetime | None) -> None:
-        start, end = start_of(self._name, since), end_of(self._name, until, self._last)
-        walk = Walk(self._ledger, at=start.sequence, previous=start.hash)
-        if start.sequence < end or not until:
-            try:
-                self._verified.add(walk.bodies(reader.bodies(self._name, after=walk.at, until=end)))
-            except UNREADABLE as error:
-                words = f"something behind it cannot be read ({type(error).__name__}), and was not verified"
-                self._verified.add([Finding("unreadable", self._name, walk.at, words)])
-                walk.at = end
-        self._ledger.finish()
-        self._verified.add(walk.end(end if until else None) if walk.at < end or not until else ())
-        self._verified.rows += walk.rows
+    def walk(self, copied: Copied | None, since: datetime | None, until: datetime | None) -> None:
+        """A part that cannot be read is told of, and the chains behind this one are verified all the same."""
+        at = 0
+        try:
+            checkpoints = _checkpoints(self.name, self._newest)
+            ledger = _Ledger(self.name, self._signatures, checkpoints, copied, self._verified)
+            start, end = start_of(self.name, since), end_of(self.name, until, self._last)
+            at = start.sequence
+            walk = Walk(ledger, at=at, previous=start.hash)
+            if start.sequence < end or not until:
+                at = self._along(walk, end)
+            ledger.finish()
+            self._verified.add(walk.end(end if until else None) if walk.at < end or not until else ())
+            self._verified.rows += walk.rows
+        except UNREADABLE as error:
+            self._verified.add([self._unread(at, error)])
+
+    def _along(self, walk: Walk, end: int) -> int:
+        try:
+            self._verified.add(walk.bodies(reader.bodies(self.name, after=walk.at, until=end)))
+        except UNREADABLE as error:
+            self._verified.add([self._unread(walk.at, error)])
+            walk.at = end
+        return walk.at
+
+    def _unread(self, at: int, error: Exception) -> Finding:
+        words = f"something behind it cannot be read ({type(error).__name__}), and was not verified"
+        return Finding("unreadable", self.name, at, words)
 
 
 class _Ledger(Ledger):
@@ -175,20 +171,20 @@ class _Ledger(Ledger):
         self._checkpoints, self._copied, self._told = checkpoints, copied, verified.add
         self._reached = 0
         self._is_over = False
-        self._newest_stone = 0
+        self._newest_stone: int | None = None
         self._told(self.look_again())
         self._before = [(gone.first, gone.last) for gone in self.gone]
         self._passed = 0
 
     def mark(self, sequence: int) -> str | None:
-        """Where the database has none, that of a genuine copy counts."""
+        """Where the database has none, or another one, that of a genuine copy counts."""
         while self._reached < sequence and self._read():
             pass
         found = super().mark(sequence)
-        if found is None and self._copied is not None:
-            if self._is_over:
+        if self._copied is not None:
+            if found is None and self._is_over:
                 self._told(self._copied.upto(sequence, self))
-            found = self._copied.mark(sequence)
+            found = self._copied.mark(sequence) or found
         return found
 
     def finish(self) -> None:
@@ -217,12 +213,19 @@ class _Ledger(Ledger):
         return True
 
     def look_again(self) -> Iterator[Finding]:
-        stones = AuditTombstone.objects.filter(chain=self.chain, pk__gt=self._newest_stone).order_by("pk")
+        stones = AuditTombstone.objects.filter(chain=self.chain).order_by("pk")
+        if self._newest_stone is not None:
+            stones = stones.filter(pk__gt=self._newest_stone)
+        entries = []
         for stone in _readable(stones):
             self._newest_stone = stone.pk
-            entry = stone.entry()
-            yield from self.tombstones([entry])
-            yield from _columns(stone, entry)
+            entries.append(stone.entry())
+            yield from _columns(stone, entries[-1])
+        yield from self.tombstones(entries)
+
+    def is_new(self, gone: Gone) -> bool:
+        at = bisect.bisect_left(self._before, (gone.first, gone.last))
+        return self._before[at : at + 1] != [(gone.first, gone.last)]
 
     def is_back(self, sequence: int) -> bool:
         before = self._before
@@ -277,40 +280,17 @@ def _columns(kept: AuditCheckpoint | AuditTombstone, entry: dict[str, Any]) -> I
     """Pages and queries go by the columns beside what was signed."""
     beside = tuple(getattr(kept, name) for name in kept.PLACE)
     if beside != kept.columns(entry) or entry.get("signedAt") not in (None, stamp(kept.signed_at)):
-        kind = "checkpoint" if isinstance(kept, AuditCheckpoint) else "tombstone"
-        yield Finding(
-            kind, kept.chain, getattr(kept, kept.PLACE[0]), "the columns beside it are not what was signed"
-        )
+        words = "the columns beside it are not what was signed"
+    elif kept.line != canonical(entry).decode() and entry["signature"]:
+        words = "it is not written as it was signed: other readers may read something else"
+    else:
+        return
+    kind = "checkpoint" if isinstance(kept, AuditCheckpoint) else "tombstone"
+    yield Finding(kind, kept.chain, getattr(kept, kept.PLACE[0]), words)
 
 
-def _hash_before(ledger: Ledger, first: int) -> str | None:
-    """Of the row before the first one; None when it is gone and no tombstone says it."""
-    row = RequestLog.objects.filter(chain=ledger.chain, sequence=first - 1).only("hash").first()
-    if row is not None:
-        return row.hash
-    ends = {gone.last + 1: gone.digest for gone in ledger.gone}
-    return ends.get(first, ZEROS if first == 1 else None)
-
-
-def verify_row(signatures: Signatures, row: RequestLog) -> tuple[AuditCheckpoint | None, list[Finding]]:
-    """One row, and those behind it up to the next checkpoint: that one, and what was found."""
-    if row.sequence is None or row.sequence < 1:
-        return None, [Finding("forged", row.chain, 0, "it names a chain, but has no place in it")]
-    closing = (
-        AuditCheckpoint.objects.filter(chain=row.chain, sequence__gte=row.sequence).order_by("number").first()
-    )
-    if closing is None:
-        return None, [Finding("unsigned", row.chain, row.sequence, "no signature covers it")]
-    ledger = Ledger(row.chain, signatures)
-    found = list(ledger.checkpoints([closing.entry()], whole=False))
-    stones = AuditTombstone.objects.filter(
-        chain=row.chain, last__gte=row.sequence - 1, first__lte=closing.sequence
-    )
-    found += ledger.tombstones(stone.entry() for stone in stones)
-    walk = Walk(ledger, at=row.sequence - 1, previous=_hash_before(ledger, row.sequence))
-    found += walk.bodies(reader.bodies(row.chain, after=walk.at, until=closing.sequence))
-    found += walk.end(closing.sequence)
-    return closing, found
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0  # SQLite takes other kinds too
 
 
 def newest() -> tuple[AuditCheckpoint | None, AuditVerification | None]:

@@ -47,6 +47,9 @@ KINDS = [*[int] * len(NUMBERS), *[str] * len(TEXTS)]
 MOST_SHOWN = 500
 """Characters of a text that came with the pack."""
 COVERED = "a tombstone covers a row that is there"
+UNPROVED = (
+    "neither a signature nor the rows behind it say that this row, and those before it, are what was recorded"
+)
 sha256 = hashlib.sha256
 
 
@@ -191,6 +194,7 @@ class Ledger:
         self._counted: set[str] = set()
         self._marks: dict[int, str] = {}
         self.gone: list[Gone] = []
+        self._overlaps: set[Gone] = set()
         self.begins = 1, ""
         self.lost: list[tuple[int, int]] = []
         self.last = 0
@@ -259,6 +263,7 @@ class Ledger:
         return bool(entry["number"] == _number(previous) + 1 and entry["previous"] == self.link_of(previous))
 
     def tombstones(self, entries: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+        known = len(self.gone)
         for entry in entries:
             fault = (
                 "it cannot be read" if not is_tombstone(entry) else self._signatures.fault("tombstone", entry)
@@ -275,7 +280,17 @@ class Ledger:
             if lost := entry.get("lost"):
                 self.lost.append((lost["first"], lost["last"]))
             self._sum_up(entry)
-        self.gone.sort()
+        if len(self.gone) > known:
+            self.gone.sort()
+            yield from self._overlapping()
+
+    def _overlapping(self) -> Iterator[Finding]:
+        """What is gone cannot go again: such rows were put in for the second of the tombstones to tell their hashes."""
+        for one, other in itertools.pairwise(self.gone):
+            if other.first <= one.last and other != one and other not in self._overlaps:
+                self._overlaps.add(other)
+                words = f"two tombstones cover row {other.first}: it was put back, and removed again"
+                yield Finding("tombstone", self.chain, other.first, words)
 
     def _sum_up(self, entry: dict[str, Any]) -> None:
         """One that is there twice counts once."""
@@ -302,6 +317,11 @@ class Ledger:
         while it was made."""
         return False
 
+    def is_new(self, gone: Gone) -> bool:
+        """Whether it came while somebody looked, and may have taken rows that had been passed already. In a pack all
+        rows up to a signature are of one moment."""
+        return False
+
 
 def _number(entry: Any) -> int:
     number = entry.get("number") if isinstance(entry, dict) else None
@@ -314,7 +334,7 @@ class Walk:
     def __init__(self, ledger: Ledger, *, at: int = 0, previous: str | None = ZEROS) -> None:
         self._ledger = ledger
         self.at, self.previous = at, previous
-        self.rows = 0
+        self.rows = self._row = 0
 
     def bodies(self, rows: Iterable[tuple[int, str, bytes]]) -> Iterator[Finding]:
         """Sequence number, the hash that the row claims, and its canonical bytes. In order."""
@@ -322,7 +342,7 @@ class Walk:
         at, previous = self.at, self.previous
         for sequence, claimed, body in rows:
             if sequence != at + 1:
-                self.at, self.previous = at, previous
+                self.passed(at, previous)
                 yield from self.to(sequence)
                 at, previous = self.at, self.previous
                 if sequence <= at:
@@ -341,6 +361,12 @@ class Walk:
                 yield Finding("tombstone", self._ledger.chain, sequence, COVERED)
             at, previous = sequence, claimed
             self.rows += 1
+        self.passed(at, previous)
+
+    def passed(self, at: int, previous: str | None) -> None:
+        """Up to a row that is there, unless it is where the walk was."""
+        if at != self.at:
+            self._row = at
         self.at, self.previous = at, previous
 
     def to(self, sequence: int, *, there: bool = True) -> Iterator[Finding]:
@@ -365,16 +391,20 @@ class Walk:
             self.previous = None
         elif start < sequence:
             what = f"row {start} is" if start == sequence - 1 else f"rows {start} to {sequence - 1} are"
-            yield Finding("deleted", chain, start, f"{what} missing")
+            behind = f", and without it nobody can tell whether row {sequence} is as it was recorded"
+            yield Finding("deleted", chain, start, f"{what} missing{behind if there else ''}")
             self.previous = None
         self.at = sequence - 1
 
     def _over(self, gone: Gone, start: int, sequence: int) -> Iterator[Finding]:
         """What the tombstone says of the row before, and what was signed of the last row that went."""
-        chain = self._ledger.chain
+        chain, ledger = self._ledger.chain, self._ledger
+        is_open = start == self.at + 1 and self._row == self.at and not self.is_closed()
         if gone.first == start and self.previous is not None and gone.before not in ("", self.previous):
             words = "the row is not the one that stood there when those behind it were removed"
             yield Finding("forged", chain, start - 1, words)
+        elif is_open and not ledger.is_new(gone) and not ledger.is_back(start - 1):
+            yield Finding("unsigned", chain, start - 1, UNPROVED)
         mark = self._ledger.mark(gone.last) if gone.last < sequence else None
         if mark is not None and mark != gone.digest:
             yield Finding(
@@ -629,14 +659,14 @@ class PackWalk:
         if sequence <= walk.at:
             return
         if walk.previous is None:
-            walk.at = sequence
+            walk.passed(sequence, None)
             return
         digest = linked(walk.previous, str(entry["bodyHash"]))
         if ledger.mark(sequence) not in (None, digest):
             yield Finding(
                 "forged", ledger.chain, sequence, "the rows before it do not lead to the hash that was signed"
             )
-        walk.at, walk.previous = sequence, digest
+        walk.passed(sequence, digest)
 
     def _closed(self, chain: str) -> Iterator[Finding]:
         walk = self._walks.get(chain)

@@ -71,6 +71,7 @@ def test_a_table_is_read_in_pages_of_which_each_begins_where_one_ended(
     assert [sequence for sequence, _, _ in whole] == list(range(4, 30))
     for size in (1, 4, 26, 27):
         monkeypatch.setattr(reader, "AT_ONCE", size)
+        monkeypatch.setattr(reader, "MOST_AT_ONCE", size)
         assert list(reader.bodies(chain, after=3, until=29)) == whole
 
 
@@ -103,7 +104,7 @@ def test_pruning_does_not_turn_a_forgery_into_a_tombstone(
     manipulate(recorded)
     before = found(recorded)
     RetentionRule.objects.create(days=1)
-    with pytest.raises(NotAsSigned, match="is not as it was recorded"):
+    with pytest.raises(NotAsSigned, match="is not as it was signed"):
         prune(audit(recorded).signer(), timezone.now(), by="ada")
     assert found(recorded) == before
     assert row(9)

@@ -16,8 +16,8 @@ from gateway.verifying import BY_SCHEDULE
 from telemetry.audit import verdict
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
-from telemetry.audit.verification import keep, verify
-from telemetry.audit.verifier import MOST_FINDINGS, Finding, told_of
+from telemetry.audit.verification import Verified, keep, verify
+from telemetry.audit.verifier import MOST_FINDINGS, Finding, shown, told_of
 
 NICENESS = 10
 NAMELESS = "the file that names the chain of this writer is missing, so that nothing says how far its copies have to reach"
@@ -81,23 +81,33 @@ class Command(BaseCommand):
             raise CommandError(f"The record cannot be verified: {error}", returncode=2) from None
         if not options["checkpoints"] and place.lacks_its_name():
             verified.add([Finding("copy", "", 0, NAMELESS)])
+        whole = not any(options[name] for name in ("since", "until", "checkpoints", "public_key"))
+        ended = datetime.now(UTC)
+        if whole:
+            # First: whatever keeps the rest from being told, the server's health and its metrics know.
+            with suppress(OSError):  # on a full disk the database still says it
+                verdict.tell(
+                    place.folder,
+                    verdict.Verdict(at=ended.timestamp(), rows=verified.rows, found=verified.found),
+                )
+        self._tell(verified, (ended - began).total_seconds(), copies, keys)
+        scope = f"{options['since'] or 'the first'} to {options['until'] or 'the last'}"
+        by = BY_SCHEDULE if options["scheduled"] else changelog.operating_system_user()
+        try:
+            keep(verified, by=by, scope=scope, whole=whole, started_at=began)
+        except (DatabaseError, ValueError) as error:
+            self.stderr.write(f"That it was verified cannot be kept in the database: {shown(error)}")
+        if verified.found:
+            raise SystemExit(1)
+
+    def _tell(self, verified: Verified, seconds: float, copies: Copies, keys: list[bytes]) -> None:
         for finding in verified.findings:
             self.stdout.write(str(finding))
         if verified.found > len(verified.findings):
             self.stdout.write(
                 f"and {verified.found - len(verified.findings)} more of these kinds; --all tells them too"
             )
-        scope = f"{options['since'] or 'the first'} to {options['until'] or 'the last'}"
-        by = BY_SCHEDULE if options["scheduled"] else changelog.operating_system_user()
-        whole = not any(options[name] for name in ("since", "until", "checkpoints", "public_key"))
-        ended = keep(verified, by=by, scope=scope, whole=whole, started_at=began).finished_at
-        if whole:
-            with suppress(OSError):  # on a full disk the database still says it
-                verdict.tell(
-                    place.folder,
-                    verdict.Verdict(at=ended.timestamp(), rows=verified.rows, found=verified.found),
-                )
-        seconds = max((datetime.now(UTC) - began).total_seconds(), 0.001)
+        seconds = max(seconds, 0.001)
         told = f"{verified.rows} rows verified in {seconds:.1f} s ({verified.rows / seconds:,.0f} a second): "
         self.stdout.write(told + (f"{verified.found} found" if verified.found else "nothing found"))
         for line in told_of(verified.removals):
@@ -105,5 +115,3 @@ class Command(BaseCommand):
         self.stdout.write(f"Compared with {verified.copies} copies of checkpoints in {copies.path}")
         if not keys:
             self.stdout.write("No public key is known here yet: nothing was ever signed.")
-        if verified.found:
-            raise SystemExit(1)
