@@ -118,6 +118,42 @@ def test_a_period_that_ends_before_it_begins_is_refused(state: Path) -> None:
     assert refused.value.returncode == 2
 
 
+def test_what_keeps_a_verification_from_being_kept_does_not_hide_what_it_found(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever can write to the database could keep it from being told, and health would know the last clean one."""
+    RequestLog.objects.filter(sequence=2).update(status=500)
+    with without_verifications(), pytest.raises(SystemExit):
+        call_command("audit_verify")
+    told = capsys.readouterr()
+    assert "changed" in told.out
+    assert "cannot be kept in the database" in told.err
+    (kept,) = [verdict.told(audit_folder().folder)]
+    assert kept is not None
+    assert kept.found == 1
+
+
+@contextmanager
+def without_verifications() -> Iterator[None]:
+    table = AuditVerification._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO away")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER TABLE away RENAME TO {table}")
+
+
+def test_the_name_of_a_chain_moves_no_cursor(state: Path) -> None:
+    odd = "\x1b[2J\x1b[Hnothing"
+    AuditCheckpoint.objects.create(chain=odd, number=1, sequence=9, signed_at=timezone.now(), line="{}")
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("audit_verify", stdout=out)
+    assert "\x1b" not in out.getvalue()
+    assert r"chain \x1b[2J\x1b[Hnothing" in out.getvalue()
+
+
 def test_how_many_copies_were_compared_is_said(state: Path, tmp_path: Path) -> None:
     assert "Compared with 1 copies of checkpoints in" in run("audit_verify")
     empty = tmp_path / "empty.jsonl"
