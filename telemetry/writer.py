@@ -83,7 +83,7 @@ class Writer:
             over = prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE
             self._chain.unpruned = ""
         except NotAsSigned as fault:
-            self._chain.unpruned, over = str(fault), True
+            self._chain.unpruned, over = str(fault), fault.removed < PRUNED_AT_ONCE
         if over:
             self._pruned = now
 

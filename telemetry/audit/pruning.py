@@ -39,7 +39,11 @@ class Run(NamedTuple):
 
 class NotAsSigned(Exception):
     """Rows that are due, or such as they are proved with, are not what was recorded. They stay: with them the proof would
-    go. Its text names one."""
+    go. Its text names one. `removed`: how many others were removed all the same."""
+
+    def __init__(self, words: str, removed: int) -> None:
+        super().__init__(words)
+        self.removed = removed
 
 
 def prune(signer: Signer, now: datetime, *, by: str, most: int | None = None) -> int:
@@ -54,7 +58,7 @@ def prune(signer: Signer, now: datetime, *, by: str, most: int | None = None) ->
             if done.looked_at < at_once:
                 break
     if faults:
-        raise NotAsSigned(faults[0])
+        raise NotAsSigned(faults[0], removed)
     return removed
 
 

@@ -37,5 +37,6 @@ class Command(BaseCommand):
         try:
             removed = prune(signer, now, by=changelog.operating_system_user())
         except NotAsSigned as fault:
+            self.stdout.write(f"{fault.removed} calls removed")
             raise CommandError(f"{fault}; manage.py audit_verify says more") from None
         self.stdout.write(f"{removed} calls removed")
