@@ -82,8 +82,8 @@ AUTHENTICATION = Family(
     "authentication_failures",
     "counter",
     ("reason",),
-    "Requests of nobody known.",
-    born=(("unknown_token",), ("missing_token",)),
+    "Requests of nobody known: with an unknown token, with none, or from an address outside the allowed networks.",
+    born=(("unknown_token",), ("missing_token",), ("address_not_allowed",)),
 )
 AUDIT = Family(
     "audit_failures",
@@ -195,6 +195,7 @@ FAMILIES: tuple[Family, ...] = (
 DERIVED: dict[str, tuple[Family, tuple[str, ...]]] = {
     "token_failures": (AUTHENTICATION, ("unknown_token",)),
     "refused_unauthorized": (AUTHENTICATION, ("missing_token",)),
+    "refused_outside": (AUTHENTICATION, ("address_not_allowed",)),
     "journal_failures": (AUDIT, ("journal_append",)),
     "log_lines_dropped": (LOG_DROPPED, ()),
     "log_file_failures": (LOG_WRITES, ("file",)),

@@ -82,7 +82,9 @@ def test_a_stream_s_answering_attempt_lasts_to_the_end_of_the_call() -> None:
 def test_no_attempt_outlasts_its_call(method: str, answered: Attempt) -> None:
     """Attempts last whole ms, calls do not."""
     began = [("a" * 16, AT), ("b" * 16, AT + 0.2)]
-    call, *attempts = spans_of(ended(method=method, duration_ms=500.4, attempts=[FAILED, answered], began=began))
+    call, *attempts = spans_of(
+        ended(method=method, duration_ms=500.4, attempts=[FAILED, answered], began=began)
+    )
     assert all(call.start <= span.start <= span.end <= call.end for span in attempts)
 
 
