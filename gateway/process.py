@@ -140,10 +140,9 @@ def warn_of_others(others: int) -> None:
     if not others:
         return
     log.warn("Other servers run on this state folder", metadata={"others": others})
-    print(
+    sys.stderr.write(
         f"llm-caller: {others} other server(s) run on the state folder {settings.STATE_DIR}. Each counts limits, calls at "
-        "once and failed logins for itself, so clients get their limits several times; one server should serve a folder.",
-        file=sys.stderr,
+        "once and failed logins for itself, so clients get their limits several times; one server should serve a folder.\n"
     )
 
 

@@ -45,8 +45,8 @@ def test_charts_are_drawn_without_breaking_the_policy(page: Page, gateway: Runni
     assert page.locator(".chart canvas").count() == CHARTS
     assert min(inked(page)) > 500
     legend = page.locator(".u-legend").first.inner_text()
-    assert "answered" in legend
-    assert "errors" in legend
+    assert "served" in legend
+    assert "broken off" in legend
     light = colours(page)
     picture(page, "admin-home-light")
     page.emulate_media(color_scheme="dark")
