@@ -88,7 +88,7 @@
                 width: 2,
                 stroke: (_, n) => css(COLOURS[n - 1]),
                 fill: () => "transparent",
-                dash: (_, n) => ["solid", "dashed", "dotted"][n - 1],
+                dash: (_, n) => ["solid", "dashed", "dotted", "double"][n - 1],
             },
         },
         cursor: { drag: { x: false, y: false }, points: { size: 8 } },
