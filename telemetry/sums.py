@@ -35,8 +35,8 @@ class Call(Protocol):
 
 @dataclass(slots=True)
 class Sum:
-    """`errors`: calls that were not answered. `outcomes`: outcome → calls. `latency`, `first_event`: calls by bucket, up to the last that
-    has any; `longest_ms`, `longest_first_event_ms`: the longest of these, 0 without any.
+    """`errors`: calls that were not answered. `outcomes`: outcome → calls. `latency`, `first_event`: calls by bucket,
+    up to the last that has any; `longest_ms`, `longest_first_event_ms`: the longest of these, 0 without any.
 
     Only calls that a provider was asked for have a latency: a refusal's millisecond says nothing of a model.
     """

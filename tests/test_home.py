@@ -174,6 +174,7 @@ def test_every_number_of_calls_is_what_the_record_lists_in_the_same_word(ada: Br
         record(place % 4 + 1, tool_id="bob", provider="lmstudio_gpu", outcome=code, status=429)
         record(tool_id="bob", provider="", outcome=code, status=429)
     response = ada.get("/admin/")
+    assert {one.key for one in response.context["endings"]} == set(CLASSES) - {"served"}
     cards = {card.title: card for card in response.context["cards"]}
     since = html.unescape(response.context["counted_since"])
     for title, name in (("Failed", "failed"), ("Refused", "refused"), ("Broken off", "broken-off")):
