@@ -75,7 +75,8 @@ def _metadata(trail: "Trail", duration_ms: float) -> dict[str, Any]:
 def ended_call(trail: "Trail", trace: Trace, duration_ms: float) -> EndedCall:
     """The call as its span tells it, in `trace`."""
     assert trail.caller is not None, "only identified calls are exported"
-    known = trail.runtime.catalog.providers
+    known, gateway = trail.runtime.catalog.providers, trail.gateway
+    attempts = trail.run.attempts
     return EndedCall(
         method=trail.method,
         call_id=trail.call_id,
@@ -88,9 +89,10 @@ def ended_call(trail: "Trail", trace: Trace, duration_ms: float) -> EndedCall:
         parent=trace.parent,
         span=trace.span,
         sampled=trace.sampled,
-        attempts=trail.run.attempts,
+        attempts=attempts,
         began=[(span, trail.started_at + at - trail.started) for span, at in trail.run.began],
-        kinds={a.provider: known[a.provider].kind for a in trail.run.attempts if a.provider in known},
+        kinds={a.provider: known[a.provider].kind for a in attempts if a.provider in known},
+        labels=gateway.metrics.labels_of(attempts[-1], gateway.offers) if attempts else ("", ""),
         first_event_ms=trail.first_event_ms,
         input_tokens=trail.usage.input_tokens,
         output_tokens=trail.usage.output_tokens,

@@ -46,6 +46,7 @@ async def chat(trail: Trail, wanted: Wanted, request: ChatRequest) -> ChatReply:
     target, reply = await trail.gateway.providers.chat(planned, request, trail.run)
     trail.answered(planned, target)
     trail.usage, trail.provider_trace_id = reply.usage, reply.trace_id
+    trail.finish_reason = reply.finish_reason
     trail.note_answer(reply.content, reply.tool_calls)
     return reply
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,7 @@ class Process:
         scrape = self._scrape = Scrape(
             gateway, Path(settings.STATE_DIR), journal_folder(), audit_folder().folder
         )
+        await loop.run_in_executor(None, _written, lambda: warn_of_others(scrape.start()))
         self._writer.start()
         self._monitor.publish(complete=False)
         watcher.start()
@@ -131,6 +133,17 @@ class Process:
         if self._scrape is not None:
             await loop.run_in_executor(None, _written, self._scrape.stop)
         await loop.run_in_executor(None, self._writer.stop)
+
+
+def warn_of_others(others: int) -> None:
+    """The limits of clients and providers are each process's own."""
+    if not others:
+        return
+    log.warn("Other servers run on this state folder", metadata={"others": others})
+    sys.stderr.write(
+        f"llm-caller: {others} other server(s) run on the state folder {settings.STATE_DIR}. Each counts limits, calls at "
+        "once and failed logins for itself, so clients get their limits several times; one server should serve a folder.\n"
+    )
 
 
 def _durability() -> Durability:

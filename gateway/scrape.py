@@ -23,6 +23,12 @@ class Scrape:
         self._backlog = BacklogReader(journal_folder)
         self._one_at_a_time = threading.Lock()
 
+    def start(self) -> int:
+        """How many other servers run on this state folder. Raises `OSError`."""
+        with self._one_at_a_time:
+            self._exchange.start()
+            return self._exchange.others()
+
     def publish(self) -> None:
         """Every second: what this process counted, then the snapshot of all. Raises `OSError`."""
         with self._one_at_a_time:

@@ -30,7 +30,7 @@ from twisted.web import http
 from gateway.edge.front import Front
 from gateway.edge.respond import PIECE_BYTES, problem_body, problem_headers
 from gateway.edge.target import read_target
-from gateway.edge.unidentified import note_refusal
+from gateway.edge.unidentified import Sent, note_refusal
 from gateway.errors import Problem
 from gateway.flow import Flow
 from gateway.lifespan import Lifespan
@@ -149,7 +149,7 @@ class Channel(http.HTTPChannel):
         self._refused = True
         self._disarm()
         call_id = new_call_id()
-        note_refusal(problem, call_id, str(getattr(self.transport.getPeer(), "host", "")))
+        note_refusal(problem, call_id, str(getattr(self.transport.getPeer(), "host", "")), self._sent())
         body = problem_body(problem, call_id)
         self.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
@@ -161,6 +161,13 @@ class Channel(http.HTTPChannel):
         if half_close is not None:
             half_close()
         self._lingering = reactor.callLater(LINGER_S, self.transport.abortConnection)  # type: ignore[attr-defined]
+
+    def _sent(self) -> Sent:
+        """As far as it has come. The base class has method and target from the first line until the body is whole."""
+        headers = self.requests[-1].requestHeaders.getAllRawHeaders() if self.requests else ()
+        found = [(name.lower(), value) for name, values in headers for value in values]
+        target = read_target(getattr(self, "_path", b"")).path
+        return Sent(getattr(self, "_command", b"").decode("latin-1"), target, found)
 
     def _discard(self, size: int) -> None:
         self._discarded += size

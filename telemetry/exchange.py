@@ -65,6 +65,10 @@ class Exchange:
             self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
 
+    def others(self) -> int:
+        """How many other processes run."""
+        return sum(is_alive(self._folder / f"{owner}.lock") for owner in self._owners())
+
     def publish(self, state: State) -> None:
         """What this process counted until now. Raises `OSError`."""
         if self._lock_fd < 0 or not (self._folder / f"{self._owner}.lock").exists():

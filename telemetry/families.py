@@ -12,18 +12,22 @@ BUCKETS_MS = (
 """Upper bounds, themselves included: from a refusal that asks nobody to the default total deadline."""
 OTHER = "other"
 OK = "ok"
+MODEL_METHODS = ("chat", "chatStream", "embed")
+"""Of calls that ask a model; the others ask the gateway about itself, scrapes among them."""
+METHODS = (*MODEL_METHODS, "models", "getHealth")
 
 
 class Family(NamedTuple):
     """`merge`: how the values of several processes become one; `shared` is the same for all and measured by
-    whoever is asked. `values`: what the last label can be, where that is fixed; then each is there from the start."""
+    whoever is asked. `born`: values of all labels that are there from the start, as 0, so that the first of a kind is
+    seen as an increase."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram", "info"]
     labels: tuple[str, ...]
     help: str
     merge: Literal["sum", "max", "min", "shared"] = "sum"
-    values: tuple[str, ...] = ()
+    born: tuple[tuple[str, ...], ...] = ()
 
     @property
     def sample(self) -> str:
@@ -37,6 +41,7 @@ CALLS = Family(
     "counter",
     ("method", "outcome"),
     "Calls by method and outcome: ok, an error code of the contract, CLIENT_CLOSED or DRAINED.",
+    born=tuple((method, "INTERNAL_ERROR") for method in METHODS),
 )
 RETRIES = Family("retries", "counter", ("method",), "Provider calls beyond a call's first.")
 DURATION = Family(
@@ -71,21 +76,21 @@ LIMITED = Family(
     "counter",
     ("limit",),
     "Calls refused by a limit of their client.",
-    values=("rate", "too_many_at_once"),
+    born=(("rate",), ("too_many_at_once",)),
 )
 AUTHENTICATION = Family(
     "authentication_failures",
     "counter",
     ("reason",),
-    "Requests of nobody known.",
-    values=("unknown_token", "missing_token"),
+    "Requests of nobody known: with an unknown token, with none, or from an address outside the allowed networks.",
+    born=(("unknown_token",), ("missing_token",), ("address_not_allowed",)),
 )
 AUDIT = Family(
     "audit_failures",
     "counter",
     ("kind",),
     "What could not be recorded: journal_append is a line that could not be written, whose call was refused.",
-    values=("journal_append",),
+    born=(("journal_append",),),
 )
 LOG_DROPPED = Family("log_lines_dropped", "counter", (), "Log lines lost because the queue was full.")
 LOG_WRITES = Family(
@@ -93,14 +98,14 @@ LOG_WRITES = Family(
     "counter",
     ("target",),
     "Batches of log lines that could not be written there.",
-    values=("file", "stdout"),
+    born=(("file",), ("stdout",)),
 )
 LOG_NOTICES = Family(
     "log_notices",
     "counter",
     ("reason",),
     "Warnings about the log file: large (past 5 MiB) and ceiling (all rotated files in use).",
-    values=("large", "ceiling"),
+    born=(("large",), ("ceiling",)),
 )
 EVENTS = Family("events", "counter", ("event",), "Other things counted.")
 IN_FLIGHT = Family("calls_in_flight", "gauge", (), "Calls being served now.")
@@ -190,6 +195,7 @@ FAMILIES: tuple[Family, ...] = (
 DERIVED: dict[str, tuple[Family, tuple[str, ...]]] = {
     "token_failures": (AUTHENTICATION, ("unknown_token",)),
     "refused_unauthorized": (AUTHENTICATION, ("missing_token",)),
+    "refused_outside": (AUTHENTICATION, ("address_not_allowed",)),
     "journal_failures": (AUDIT, ("journal_append",)),
     "log_lines_dropped": (LOG_DROPPED, ()),
     "log_file_failures": (LOG_WRITES, ("file",)),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Sum as SumOf
 
+from telemetry.criteria import CLASSES, class_of
 from telemetry.models import CallRollup, RequestLog
 from telemetry.rollups import SUMMED, floor, stored
 from telemetry.sums import Percentiles, Sum, merged, percentiles
@@ -42,19 +43,18 @@ RANGES = {
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of some calls. Each was answered, or is one of `errors`, by the gateway or a provider, or of `refused`, which
-    ended by their caller's doing. `failures`, `refusals`: code → calls of these, most first. `first_event`: time to
-    the first token or event."""
+    """Of some calls. `ended`: how, by the classes that the record is filtered by: class → outcomes and their calls,
+    most first. `first_event`: time to the first token or event."""
 
     calls: int
-    errors: int
-    refused: int
     input_tokens: int
     output_tokens: int
-    failures: tuple[tuple[str, int], ...]
-    refusals: tuple[tuple[str, int], ...]
+    ended: Mapping[str, tuple[tuple[str, int], ...]]
     latency: Percentiles | None
     first_event: Percentiles | None
+
+    def count(self, class_name: str) -> int:
+        return sum(calls for _, calls in self.ended[class_name])
 
 
 class Point(NamedTuple):
@@ -131,22 +131,16 @@ def _by_name(span: Range, dimension: str, now: datetime) -> tuple[tuple[Named, .
 
 
 def _figures(part: Sum) -> Figures:
-    refused = sum(part.refused.values())
-    failures = {
-        code: calls - part.refused.get(code, 0) for code, calls in part.outcomes.items() if code != "ok"
-    }
     return Figures(
         calls=part.calls,
-        errors=part.errors - refused,
-        refused=refused,
         input_tokens=part.input_tokens,
         output_tokens=part.output_tokens,
-        failures=_most_first(failures),
-        refusals=_most_first(part.refused),
+        ended={name: _most_first(part.outcomes, name) for name in CLASSES},
         latency=percentiles(part.latency, part.longest_ms),
         first_event=percentiles(part.first_event, part.longest_first_event_ms),
     )
 
 
-def _most_first(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(((c, n) for c, n in counts.items() if n), key=lambda item: (-item[1], item[0])))
+def _most_first(outcomes: Mapping[str, int], class_name: str) -> tuple[tuple[str, int], ...]:
+    counted = ((code, calls) for code, calls in outcomes.items() if calls and class_of(code) == class_name)
+    return tuple(sorted(counted, key=lambda item: (-item[1], item[0])))

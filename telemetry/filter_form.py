@@ -9,6 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import QueryDict
 
 from telemetry.criteria import CLASSES, Criteria, Place, Term, read_place
+from telemetry.families import METHODS
 
 PERIODS = {
     "1h": ("the last hour", timedelta(hours=1)),
@@ -16,7 +17,6 @@ PERIODS = {
     "7d": ("the last 7 days", timedelta(days=7)),
     "30d": ("the last 30 days", timedelta(days=30)),
 }
-METHODS = ("chat", "chatStream", "embed", "models", "getHealth")
 CLASS_WORDS = {
     "served": "served",
     "refused": "refused (by us, or a limit)",

@@ -121,10 +121,14 @@ class Metrics:
         self._provider_calls[self._provider(last.provider), _result(outcome, last)] += 1
 
     def _observe_tokens(self, last: Attempt, tokens: tuple[int, int], offers: Offers) -> None:
-        provider = self._provider(last.provider)
-        model = self._model(provider, last.model, offers)
+        provider, model = self.labels_of(last, offers)
         self._tokens[provider, model, "input"] += tokens[0]
         self._tokens[provider, model, "output"] += tokens[1]
+
+    def labels_of(self, attempt: Attempt, offers: Offers) -> tuple[str, str]:
+        """Provider and model as labels: of bounded number, whatever clients ask for."""
+        provider = self._provider(attempt.provider)
+        return provider, self._model(provider, attempt.model, offers)
 
     def _provider(self, name: str) -> str:
         """The name as a label: names change with the configuration, and what is counted stays."""

@@ -61,7 +61,7 @@ class _Told(Collector):
 
 def counted(total: State, family: Family) -> Values:
     """With a zero for what is known to be possible: the first of a kind is then seen as an increase."""
-    values: Values = {(value,): 0 for value in family.values}
+    values: Values = dict.fromkeys(family.born, 0)
     if not family.labels:
         values[()] = 0
     if family is EVENTS:

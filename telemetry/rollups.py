@@ -20,8 +20,8 @@ Key = tuple[str, str, datetime, str]
 KEY = ("period", "dimension", "start", "name")
 SUMMED = tuple(field.name for field in fields(Sum))
 READ = (
-    *("started_at", "tool_id", "provider", "outcome", "status"),
-    *("duration_ms", "first_event_ms", "input_tokens", "output_tokens"),
+    *("started_at", "tool_id", "provider", "outcome", "duration_ms"),
+    *("first_event_ms", "input_tokens", "output_tokens"),
 )
 KEPT = {"minute": timedelta(days=2), "hour": timedelta(days=35)}
 """How long a period's rows are kept; days are kept for good."""

@@ -36,7 +36,7 @@ class Attempt(Protocol):
 
 class EndedCall(msgspec.Struct, frozen=True, kw_only=True):
     """What the request path hands over. Times are epoch seconds, durations ms. `began`: of each attempt, its span and
-    when. `kinds`: provider name → kind."""
+    when. `kinds`: provider name → kind. `labels`: provider and model of the last attempt, as metrics are labelled."""
 
     method: str
     call_id: str
@@ -52,6 +52,7 @@ class EndedCall(msgspec.Struct, frozen=True, kw_only=True):
     attempts: Sequence[Attempt]
     began: Sequence[tuple[str, float]]
     kinds: Mapping[str, str]
+    labels: tuple[str, str]
     first_event_ms: int | None = None
     input_tokens: int = 0
     output_tokens: int = 0
@@ -107,22 +108,22 @@ def _call_span(call: EndedCall) -> Span:
         parent=call.parent,
         remote_parent=True,
         start=_ns(call.started_at),
-        end=_ns(call.started_at + call.duration_ms / 1000),
+        end=_end_of(call),
         attributes=attributes,
         error=outcome_class(call.outcome, asked=bool(call.attempts)) in FAULTS,
     )
 
 
 def _attempt_spans(call: EndedCall) -> Iterator[Span]:
-    last = len(call.attempts) - 1
+    last, call_ends = len(call.attempts) - 1, _end_of(call)
     for place, (attempt, (span, began)) in enumerate(zip(call.attempts, call.began, strict=True)):
         attributes = _asked(call, attempt)
         # The attempt that answered with a stream goes on to the call's end.
-        end = began + attempt.duration_ms / 1000
+        end = _ns(began + attempt.duration_ms / 1000)
         if attempt.classification is not None:
             attributes["error.type"] = attempt.reason or attempt.classification
         elif place == last:
-            end = max(end, call.started_at + call.duration_ms / 1000) if call.method == "chatStream" else end
+            end = call_ends if call.method == "chatStream" else end
             attributes |= _answered(call)
         if attempt.status is not None:
             attributes["http.response.status_code"] = attempt.status
@@ -134,7 +135,8 @@ def _attempt_spans(call: EndedCall) -> Iterator[Span]:
             parent=call.span,
             remote_parent=False,
             start=_ns(began),
-            end=_ns(end),
+            # Its duration is in whole ms, and the call's is not.
+            end=max(min(end, call_ends), _ns(began)),
             attributes=attributes,
             error=attempt.classification not in (None, "CANCELLED"),
         )
@@ -145,6 +147,7 @@ def measured(call: EndedCall) -> Iterator[Measured]:
     if call.method not in OPERATIONS or not call.attempts:
         return
     attributes = _asked(call, call.attempts[-1])
+    attributes["llm_caller.provider"], attributes["gen_ai.request.model"] = call.labels
     failed = {} if call.outcome == OK else {"error.type": call.outcome}
     yield Measured(
         name="gen_ai.client.operation.duration",
@@ -197,6 +200,10 @@ def _name(attributes: Mapping[str, Value]) -> str:
     model = attributes.get("gen_ai.request.model")
     operation = str(attributes["gen_ai.operation.name"])
     return f"{operation} {model}" if model else operation
+
+
+def _end_of(call: EndedCall) -> int:
+    return _ns(call.started_at + call.duration_ms / 1000)
 
 
 def _ns(epoch: float) -> int:

@@ -27,7 +27,6 @@ class Call(Protocol):
 
     provider: str
     outcome: str
-    status: int
     duration_ms: int
     first_event_ms: int | None
     input_tokens: int
@@ -36,9 +35,8 @@ class Call(Protocol):
 
 @dataclass(slots=True)
 class Sum:
-    """`errors`: calls that were not answered, those included that ended by their caller's doing, which `refused`
-    counts by outcome. `outcomes`: outcome → calls. `latency`, `first_event`: calls by bucket, up to the last that
-    has any; `longest_ms`, `longest_first_event_ms`: the longest of these, 0 without any.
+    """`errors`: calls that were not answered. `outcomes`: outcome → calls. `latency`, `first_event`: calls by bucket,
+    up to the last that has any; `longest_ms`, `longest_first_event_ms`: the longest of these, 0 without any.
 
     Only calls that a provider was asked for have a latency: a refusal's millisecond says nothing of a model.
     """
@@ -48,7 +46,6 @@ class Sum:
     input_tokens: int = 0
     output_tokens: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
     latency: list[int] = field(default_factory=list)
     first_event: list[int] = field(default_factory=list)
     longest_ms: int = 0
@@ -60,8 +57,6 @@ class Sum:
         self.input_tokens = _added(self.input_tokens, call.input_tokens)
         self.output_tokens = _added(self.output_tokens, call.output_tokens)
         self.outcomes[call.outcome] = self.outcomes.get(call.outcome, 0) + 1
-        if is_callers_doing(call):
-            self.refused[call.outcome] = self.refused.get(call.outcome, 0) + 1
         if call.provider:
             _count(self.latency, bisect_left(BUCKETS_MS, call.duration_ms))
             self.longest_ms = max(self.longest_ms, call.duration_ms)
@@ -74,23 +69,12 @@ class Sum:
         self.errors = _added(self.errors, other.errors)
         self.input_tokens = _added(self.input_tokens, other.input_tokens)
         self.output_tokens = _added(self.output_tokens, other.output_tokens)
-        for mine, theirs in ((self.outcomes, other.outcomes), (self.refused, other.refused)):
-            for outcome, calls in theirs.items():
-                mine[outcome] = mine.get(outcome, 0) + calls
+        for outcome, calls in other.outcomes.items():
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + calls
         _add_counts(self.latency, other.latency)
         _add_counts(self.first_event, other.first_event)
         self.longest_ms = max(self.longest_ms, other.longest_ms)
         self.longest_first_event_ms = max(self.longest_first_event_ms, other.longest_first_event_ms)
-
-
-def is_callers_doing(call: Call) -> bool:
-    """Refused before a provider was asked, for what its caller sent or may not, or left by its caller.
-
-    What a provider refuses is an error: it may as well be our configuration that it does not like.
-    """
-    if call.outcome == "CLIENT_CLOSED":
-        return True
-    return call.outcome != "ok" and not call.provider and 400 <= call.status < 500
 
 
 def _count(histogram: list[int], bucket: int) -> None:

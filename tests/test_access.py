@@ -11,6 +11,7 @@ import httpx
 import pytest
 from conftest import ALL_METHODS, BOB, CHARLIE, RunningGateway, provider_entry, registry, running_gateway
 from fake_provider import FakeProvider
+from scraped import told_by
 
 from clients.directory import Directory
 from clients.tokens import Pepper, is_mistyped, mint
@@ -223,10 +224,16 @@ def test_only_allowed_networks_hosts_and_proxies_count(tmp_path: Any, fake: Fake
         assert health("10.9.1.1, 127.0.0.1").status_code == 200
         outside = health("203.0.113.7")
         assert (outside.status_code, outside.json()["message"]) == (403, "Address not allowed")
+        assert health("10.9.1.1", "a-wrong-token").json()["message"] == "Unknown client token"
         assert health("10.9.1.1", "walled-token").status_code == 200
         assert health("10.8.1.1", "walled-token").json()["message"] == "Address not allowed"
         unread = gateway.client.post("/mcp/chat", content=b"x", headers={"X-Forwarded-For": "10.9.1.1"})
         assert unread.status_code == 415
+        told = told_by(gateway)
+        assert told["events_total", "refused_outside"] == 1
+        assert told["authentication_failures_total", "address_not_allowed"] == 1
+        assert told["events_total", "refused_forbidden"] == 1, "the wrong token, from an allowed address"
+        assert told["authentication_failures_total", "unknown_token"] == 1
         assert gateway.stop() == 0
     told = [line for line in gateway.log_lines() if line["message"] == "Refused before the token"]
     assert [line["metadata"]["peer"] for line in told] == ["10.9.1.1"], "others are counted, not logged"

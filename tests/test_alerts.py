@@ -14,10 +14,13 @@ import yaml
 from conftest import CHARLIE, RunningGateway, provider_entry, running_gateway
 from fake_provider import FakeProvider
 
-from telemetry.families import FAMILIES
+from clients.types import METHODS as GRANTED
+from telemetry.families import FAMILIES, METHODS, MODEL_METHODS
+from telemetry.spans import OPERATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES = ROOT / "docs" / "monitoring" / "alerts.yml"
+TESTED = ROOT / "tests" / "monitoring" / "alerts.test.yml"
 DASHBOARD = json.loads((ROOT / "docs" / "monitoring" / "dashboard.json").read_text())
 ALERTS: list[dict[str, Any]] = [
     rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
@@ -106,7 +109,38 @@ def test_the_page_lists_every_alert() -> None:
 
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should() -> None:
     assert f"{len(ALERTS)} rules found" in promtool("check", "rules", str(RULES))
-    assert "SUCCESS" in promtool("test", "rules", str(ROOT / "tests" / "monitoring" / "alerts.test.yml"))
+    assert "SUCCESS" in promtool("test", "rules", str(TESTED))
+
+
+def test_every_alert_is_shown_to_fire_and_not_to_fire() -> None:
+    fires, rests = set(), set()
+    for scene in yaml.safe_load(TESTED.read_text())["tests"]:
+        for test in scene["alert_rule_test"]:
+            (fires if test["exp_alerts"] else rests).add(test["alertname"])
+    names = {rule["alert"] for rule in ALERTS}
+    assert (names - fires, names - rests) == (set(), set())
+    assert fires | rests <= names
+
+
+def test_a_first_defect_of_any_method_is_an_increase(scraped: str) -> None:
+    """A series that is born at 1 has not increased, for Prometheus."""
+    assert set(METHODS) == set(GRANTED)
+    assert set(MODEL_METHODS) == set(OPERATIONS)
+    for method in METHODS:
+        assert f'llm_caller_calls_total{{method="{method}",outcome="INTERNAL_ERROR"}} 0.0\n' in scraped
+
+
+def test_shares_of_calls_are_of_those_of_models() -> None:
+    """Scrapes and programs that poll /health are calls too, and would make any share small."""
+    selected = f'method=~"{"|".join(MODEL_METHODS)}"'
+    page = (ROOT / "docs" / "monitoring.md").read_text().replace("\\|", "|")
+    asked = [*QUERIES, *(rule["expr"] for rule in ALERTS), *re.findall(r"`([^`\n]+)`", page)]
+    shares = [query for query in asked if "call_duration_seconds_count" in query and "/" in query]
+    assert len(shares) == 4
+    for query in shares:
+        counted = re.findall(r"call_duration_seconds_count(\S*?)\[", query)
+        assert counted
+        assert [selector for selector in counted if selected not in selector] == []
 
 
 def test_prometheus_finds_nothing_wrong_with_the_metrics(scraped: str) -> None:

@@ -167,7 +167,8 @@ def test_other_media_types_and_encodings_are_415(shared: RunningGateway, headers
     ("path", "headers", "content", "status", "code"),
     [
         ("/nope", {}, b"", 404, "NOT_FOUND"),
-        ("/mcp/nope", {}, b"", 404, "NOT_FOUND"),
+        ("/mcp/nope?token=canary", {}, b"", 404, "NOT_FOUND"),
+        ("/mcp/ch%61t", {}, b"", 404, "NOT_FOUND"),
         ("//mcp/chat", {}, b"", 404, "NOT_FOUND"),
         ("/mcp/chat", {"Content-Type": "text/plain"}, b"x", 415, "UNSUPPORTED_MEDIA_TYPE"),
         ("/mcp/chatStream", {"Content-Encoding": "gzip"}, b"x", 415, "UNSUPPORTED_MEDIA_TYPE"),
@@ -191,7 +192,13 @@ def test_what_is_refused_before_the_token_leaves_no_row_but_a_line_and_a_count(
     wait_until(lambda: bool(told()))
     (line,) = told()
     assert (line["level"], line["message"]) == ("warn", "Refused before the token")
-    assert line["metadata"] == {"callId": call_id, "peer": "127.0.0.1", "status": status, "code": code}
+    sent = {"method": "POST", "path": path.partition("?")[0]}
+    assert line["metadata"] == sent | {
+        "callId": call_id,
+        "peer": "127.0.0.1",
+        "status": status,
+        "code": code,
+    }
     assert counted(shared, counter) == before + 1
     assert shared.records(call_id=call_id) == []
 

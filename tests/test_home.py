@@ -26,6 +26,7 @@ from gateway.runtime import Gateway, Observations
 from providers.catalog import Observation
 from providers.models import Provider
 from telemetry import rollups, uses
+from telemetry.criteria import CLASSES
 from telemetry.figures import RANGES
 from telemetry.health import Component, timestamp
 from telemetry.log_file import LARGE_BYTES, RotatingFile
@@ -34,6 +35,7 @@ from telemetry.models import RequestLog
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.now(UTC)
+RECORD = "/admin/telemetry/requestlog/"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -143,8 +145,8 @@ def test_a_call_is_in_every_range_by_provider_by_client_and_by_error(ada: Browse
         card.title: (card.figure, card.note) for card in ada.get(f"/admin/?range={name}").context["cards"]
     }
     assert cards["Calls"][0] == "2"
-    assert cards["Errors"] == ("1", "50 % of the calls")
-    assert cards["Refused"] == ("0", "0 % of the calls")
+    assert cards["Failed"] == ("1", "50 % of the calls")
+    assert cards["Refused"] == cards["Broken off"] == ("0", "0 % of the calls")
     assert cards["Tokens in"][0] == "2,400"
     assert cards["Latency (p50)"] == ("225 ms", "p95 250 ms · p99 250 ms")
 
@@ -156,10 +158,41 @@ def test_a_figure_leads_to_the_calls_that_it_counts(ada: Browser, name: str) -> 
     record(**limited, started_at=NOW - timedelta(days=40))
     page = ada.get(f"/admin/?range={name}").content.decode()
     links = re.findall(r'href="(/admin/telemetry/requestlog/\?[^"]+)"', page)
-    assert len(links) == 5, "of the class; of provider and client by name, and by class"
-    for link in links:
-        listed = ada.get(html.unescape(link)).content.decode()
-        assert len(re.findall(r'href="/admin/telemetry/requestlog/[^/"]+/change/', listed)) == 2, link
+    assert len(links) == 7, "all, refused, by outcome; of provider and client by name, and by outcome"
+    assert {listed(ada, link) for link in links} == {2}
+
+
+def listed(browser: Browser, link: str) -> int:
+    """How many calls the record lists there."""
+    page = browser.get(html.unescape(link)).content.decode()
+    return len(re.findall(r'href="/admin/telemetry/requestlog/[^/"]+/change/', page))
+
+
+def test_every_number_of_calls_is_what_the_record_lists_in_the_same_word(ada: Browser) -> None:
+    """Each outcome once without a provider, and one to four times of one that was asked."""
+    for place, code in enumerate(sum(CLASSES.values(), ())):
+        record(place % 4 + 1, tool_id="bob", provider="lmstudio_gpu", outcome=code, status=429)
+        record(tool_id="bob", provider="", outcome=code, status=429)
+    response = ada.get("/admin/")
+    assert {one.key for one in response.context["endings"]} == set(CLASSES) - {"served"}
+    cards = {card.title: card for card in response.context["cards"]}
+    since = html.unescape(response.context["counted_since"])
+    for title, name in (("Failed", "failed"), ("Refused", "refused"), ("Broken off", "broken-off")):
+        link = f"{RECORD}?outcome={name}&{since}"
+        assert html.escape(link) in response.content.decode()
+        assert cards[title].figure == str(listed(ada, link)) != "0"
+        (ending,) = [one for one in response.context["endings"] if one.key == name]
+        assert {count.code for count in ending.counts} == set(CLASSES[name])
+        for count in ending.counts:
+            assert count.calls == str(listed(ada, f"{RECORD}?outcome={count.code}&{since}"))
+        for field, who in (("provider", "lmstudio_gpu"), ("client", "bob")):
+            (cell,) = [cell for cell in cells_of(response, field) if cell.key == name]
+            assert cell.text == str(listed(ada, f"{RECORD}?{field}={who}&outcome={name}&{since}"))
+
+
+def cells_of(response: Any, field: str) -> Any:
+    (rows,) = [one.rows for one in response.context["breakdowns"] if one.field == field]
+    return rows[0].cells
 
 
 def test_each_provider_and_each_client_has_all_figures_of_its_own(ada: Browser) -> None:
@@ -172,7 +205,8 @@ def test_each_provider_and_each_client_has_all_figures_of_its_own(ada: Browser) 
     shown = {cell.label: (cell.text, cell.share) for cell in of_client.cells}
     assert shown["Calls"] == ("4", "")
     assert shown["Rate"] == ("4 an hour", "")
-    assert shown["Errors"] == shown["Refused"] == ("1", "25 %")
+    assert shown["Failed"] == shown["Refused"] == ("1", "25 %")
+    assert shown["Broken off"] == ("0", "0 %")
     assert shown["Latency p99"] == ("250 ms", "")
     assert [shown[f"First token {name}"][0] for name in ("p50", "p95", "p99")] == ["35 ms", "40 ms", "40 ms"]
     assert (shown["Tokens in"][0], shown["Tokens out"][0]) == ("4,800", "28")
@@ -182,27 +216,28 @@ def test_each_provider_and_each_client_has_all_figures_of_its_own(ada: Browser) 
         assert f'href="/admin/telemetry/requestlog/?{link}&amp;outcome=TEMPORARY&amp;since=' in page
 
 
-def test_refused_calls_are_no_errors(ada: Browser) -> None:
+def test_refused_calls_and_those_that_clients_left_did_not_fail(ada: Browser) -> None:
     record(8)
     record(tool_id="bob", provider="", outcome="BAD_REQUEST", status=400)
     record(tool_id="bob", provider="", outcome="RATE_LIMIT", status=429)
     record(tool_id="bob", outcome="RATE_LIMIT", status=429)
+    record(tool_id="bob", outcome="CLIENT_CLOSED", status=499)
     context = ada.get("/admin/?range=1h").context
     cards = {card.title: card.figure for card in context["cards"]}
-    assert (cards["Calls"], cards["Errors"], cards["Refused"]) == ("11", "1", "2")
-    errors, refused = context["endings"]
-    assert [(count.code, count.calls, count.part) for count in errors.counts] == [
-        ("RATE_LIMIT", "1", "100 %")
-    ]
+    assert [cards[title] for title in ("Calls", "Failed", "Refused", "Broken off")] == ["12", "0", "3", "1"]
+    failed, refused, broken_off = context["endings"]
+    assert failed.counts == ()
     assert [(count.code, count.calls) for count in refused.counts] == [
+        ("RATE_LIMIT", "2"),
         ("BAD_REQUEST", "1"),
-        ("RATE_LIMIT", "1"),
     ]
+    assert [(count.code, count.part) for count in broken_off.counts] == [("CLIENT_CLOSED", "100 %")]
     calls = context["charts"][0]
     assert [(series.label, sum(series.values)) for series in calls.series] == [
-        ("answered", pytest.approx(8)),
-        ("errors", pytest.approx(1)),
-        ("refused", pytest.approx(2)),
+        ("served", pytest.approx(8)),
+        ("failed", pytest.approx(0)),
+        ("refused", pytest.approx(3)),
+        ("broken off", pytest.approx(1)),
     ]
 
 

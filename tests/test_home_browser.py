@@ -45,13 +45,13 @@ def test_charts_are_drawn_without_breaking_the_policy(page: Page, gateway: Runni
     assert page.locator(".chart canvas").count() == CHARTS
     assert min(inked(page)) > 500
     legend = page.locator(".u-legend").first.inner_text()
-    assert "answered" in legend
-    assert "errors" in legend
+    assert "served" in legend
+    assert "broken off" in legend
     light = colours(page)
     picture(page, "admin-home-light")
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"light => !{COLOURS}.some(c => light.includes(c))", arg=sorted(light))
-    assert len(colours(page)) == len(light) == 3
+    assert len(colours(page)) == len(light) == 4
     assert page.locator(".chart canvas").count() == CHARTS, "drawn anew, not twice"
     picture(page, "admin-home-dark")
     page.set_viewport_size({"width": 400, "height": 800})

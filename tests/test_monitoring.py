@@ -86,6 +86,24 @@ def test_prometheus_gets_openmetrics_when_it_asks_for_it(gateway: RunningGateway
     assert all(family.documentation for family in families.values())
 
 
+def test_a_second_server_on_a_state_folder_says_what_each_counts_for_itself(
+    gateway: RunningGateway, tmp_path: Path
+) -> None:
+    def warnings(asked: RunningGateway) -> list[dict[str, Any]]:
+        return [
+            line for line in asked.log_lines() if line["message"] == "Other servers run on this state folder"
+        ]
+
+    with second_process(gateway, tmp_path / "second") as second:
+        (warned,) = warnings(second)
+        assert (warned["level"], warned["metadata"]) == ("warn", {"others": 1})
+        assert "Each counts limits" in second.stderr.read_text()
+        second.stop(signal.SIGKILL)
+    assert warnings(gateway) == []
+    with second_process(gateway, tmp_path / "third") as third:
+        assert [line["metadata"] for line in warnings(third)] == [{"others": 1}], "one was killed"
+
+
 def test_two_processes_give_one_answer_that_no_death_takes_back(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:

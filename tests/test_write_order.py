@@ -222,5 +222,6 @@ async def test_a_body_that_only_the_application_finds_too_large_is_a_line_and_a_
     call_id = json.loads(stage.sent)["traceId"]
     assert (line["level"], line["message"]) == ("warn", "Refused before the token")
     told = {"callId": call_id, "peer": "127.0.0.1", "status": 413, "code": "BODY_TOO_LARGE"}
+    told |= {"method": "POST", "path": path}
     assert line["metadata"] == told
     assert stage.gateway.metrics.counters == {"refused_body_too_large": 1}

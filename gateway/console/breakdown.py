@@ -19,21 +19,23 @@ class Count(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """One way not to be answered."""
+    """One way not to be answered. `key`: the class, as the record's filter calls it."""
 
     key: str
     title: str
     meaning: str
     none: str
-    counts: list[Count]
+    counts: tuple[Count, ...] = ()
 
 
 class Cell(NamedTuple):
-    """`label`: the column's name, for where the table has no columns. `counts`: what the number is made of."""
+    """`label`: the column's name, for where the table has no columns. `counts`: what the number is made of, all
+    together calls of the class `key`."""
 
     label: str
     text: str
     share: str = ""
+    key: str = ""
     counts: tuple[Count, ...] = ()
 
 
@@ -51,23 +53,26 @@ class Breakdown(NamedTuple):
     more: bool
 
 
+ENDINGS = (
+    Ending("failed", "Failed", "A provider or the gateway failed.", "No call failed in this time."),
+    Ending(
+        "refused",
+        "Refused",
+        "By the gateway or a limit, also a provider's: wrong, not allowed, or too many.",
+        "No call was refused in this time.",
+    ),
+    Ending(
+        "broken-off",
+        "Broken off",
+        "The client went away, or the gateway was stopped.",
+        "No call was broken off in this time.",
+    ),
+)
+"""The classes of the record but `served`, in its words."""
+
+
 def endings(total: Figures) -> list[Ending]:
-    return [
-        Ending(
-            "errors",
-            "Errors by class",
-            "The gateway or a provider failed.",
-            "No error in this time.",
-            list(_counts(total.failures, total.errors)),
-        ),
-        Ending(
-            "refused",
-            "Refused calls by class",
-            "Their callers' doing: wrong, not allowed or above a limit; or the client went away.",
-            "No call was refused in this time.",
-            list(_counts(total.refusals, total.refused)),
-        ),
-    ]
+    return [ending._replace(counts=_counts(total, ending.key)) for ending in ENDINGS]
 
 
 def rows(named: Iterable[Named], minutes: float) -> list[Row]:
@@ -79,8 +84,7 @@ def _cells(f: Figures, minutes: float) -> list[Cell]:
     return [
         Cell("Calls", amount(f.calls)),
         Cell("Rate", rate(f.calls, minutes)),
-        Cell("Errors", amount(f.errors), share(f.errors, f.calls), tuple(_counts(f.failures, f.errors))),
-        Cell("Refused", amount(f.refused), share(f.refused, f.calls), tuple(_counts(f.refusals, f.refused))),
+        *(_ended(f, ending) for ending in ENDINGS),
         *_times("Latency", f.latency),
         *_times("First token", f.first_event),
         Cell("Tokens in", amount(f.input_tokens)),
@@ -95,5 +99,11 @@ def _times(what: str, found: Percentiles | None) -> list[Cell]:
     ]
 
 
-def _counts(counted: Iterable[tuple[str, int]], whole: int) -> Iterable[Count]:
-    return (Count(code, amount(calls), share(calls, whole)) for code, calls in counted)
+def _ended(f: Figures, ending: Ending) -> Cell:
+    calls = f.count(ending.key)
+    return Cell(ending.title, amount(calls), share(calls, f.calls), ending.key, _counts(f, ending.key))
+
+
+def _counts(f: Figures, key: str) -> tuple[Count, ...]:
+    whole = f.count(key)
+    return tuple(Count(code, amount(calls), share(calls, whole)) for code, calls in f.ended[key])

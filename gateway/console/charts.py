@@ -36,9 +36,10 @@ def charts(points: Sequence[Point], span: Range) -> list[Chart]:
         return [count(point.figures) for point in points]
 
     ended = (
-        Series("answered", rate(lambda f: f.calls - f.errors - f.refused)),
-        Series("errors", rate(lambda f: f.errors)),
-        Series("refused", rate(lambda f: f.refused)),
+        Series("served", rate(lambda f: f.count("served"))),
+        Series("failed", rate(lambda f: f.count("failed"))),
+        Series("refused", rate(lambda f: f.count("refused"))),
+        Series("broken off", rate(lambda f: f.count("broken-off"))),
     )
     drawn = (
         ("calls", f"Calls per {per}", "calls", ended),

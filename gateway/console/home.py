@@ -11,7 +11,7 @@ from django.shortcuts import render
 
 from gateway import live
 from gateway.console.attention import Seen, attention
-from gateway.console.breakdown import PERCENTILES, Breakdown, endings, rows
+from gateway.console.breakdown import ENDINGS, PERCENTILES, Breakdown, Ending, endings, rows
 from gateway.console.charts import charts, data
 from gateway.console.words import compact, duration, rate, share
 from gateway.runtime import Observations
@@ -30,9 +30,12 @@ SHOWN_TO = (
 
 
 class Card(NamedTuple):
+    """`query`: the record's filter for what is counted, beside its time; None where the figure counts no calls."""
+
     title: str
     figure: str
     note: str
+    query: str | None = None
 
 
 class Health(NamedTuple):
@@ -99,14 +102,24 @@ def _figures(reading: Reading, span: Range) -> dict[str, Any]:
 
 def _cards(total: Figures, minutes: float) -> list[Card]:
     return [
-        Card("Calls", compact(total.calls), rate(total.calls, minutes) if total.calls else ""),
-        Card("Errors", compact(total.errors), f"{share(total.errors, total.calls)} of the calls"),
-        Card("Refused", compact(total.refused), f"{share(total.refused, total.calls)} of the calls"),
+        _calls("Calls", total.calls, rate(total.calls, minutes) if total.calls else "", ""),
+        *(_ended(ending, total) for ending in ENDINGS),
         _times("Latency (p50)", total.latency, "no call was sent on"),
         _times("First token (p50)", total.first_event, "no stream was begun"),
         Card("Tokens in", compact(total.input_tokens), "as providers count them"),
         Card("Tokens out", compact(total.output_tokens), "as providers count them"),
     ]
+
+
+def _ended(ending: Ending, total: Figures) -> Card:
+    calls = total.count(ending.key)
+    return _calls(
+        ending.title, calls, f"{share(calls, total.calls)} of the calls", urlencode({"outcome": ending.key})
+    )
+
+
+def _calls(title: str, calls: int, note: str, query: str) -> Card:
+    return Card(title, compact(calls), note, query if calls else None)
 
 
 def _times(title: str, found: Percentiles | None, none: str) -> Card:

@@ -11,7 +11,7 @@ from typing import Any
 from clients.permissions import parse_address, peer_address, within
 from gateway.edge.respond import Message, Receive, Scope, Send, send_problem
 from gateway.edge.target import has_needless_escape
-from gateway.edge.unidentified import note_refusal
+from gateway.edge.unidentified import Sent, note_refusal
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.runtime import Gateway, Policy, new_call_id
 from gateway.trail import Trail
@@ -27,6 +27,7 @@ BODY_PATHS = frozenset({"/mcp/chat", "/mcp/chatStream", "/mcp/embed", PLAYGROUND
 """The routes that take a body of JSON."""
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 _ODD_PATH = re.compile(r"//|/\.\.?(?:/|$)|[\x00-\x1f\x7f\\]")
+OUTSIDE = "refused_outside"
 BAD_HOST = Refusal("BAD_REQUEST", "Unknown host", reason="UNKNOWN_HOST")
 NOT_READY = Problem(code="OVERLOADED", message="The service is starting.", reason="STARTING")
 DRAINING = Problem(
@@ -36,6 +37,10 @@ DRAINING = Problem(
     retry_after_ms=1000,
     headers=((b"connection", b"close"),),
 )
+
+
+class Outside(Refusal):
+    """From an address that is not allowed: counted apart from those who come with a wrong token."""
 
 
 class Front:
@@ -59,7 +64,10 @@ class Front:
         except Refusal as refusal:
             problem, call_id = problem_for(refusal), new_call_id()
             peer = scope.get(PEER, "")
-            note_refusal(problem, call_id, peer, metrics=gateway.metrics, log=gateway.log)
+            event = OUTSIDE if isinstance(refusal, Outside) else ""
+            note_refusal(
+                problem, call_id, peer, Sent.of(scope), event=event, metrics=gateway.metrics, log=gateway.log
+            )
             await send_problem(send, problem, call_id)
             return
         if gateway.draining and path not in OPEN_PATHS:
@@ -130,7 +138,7 @@ def peer_of(scope: Scope, forwarded: Sequence[bytes], policy: Policy) -> str:
 
 def require_network(peer: str, policy: Policy) -> None:
     if not within(parse_address(peer), policy.allowed_networks):
-        raise Refusal("FORBIDDEN", "Loopback access only" if policy.loopback_only else "Address not allowed")
+        raise Outside("FORBIDDEN", "Loopback access only" if policy.loopback_only else "Address not allowed")
 
 
 def believe_scheme(scope: Scope, scheme: bytes, policy: Policy) -> None:

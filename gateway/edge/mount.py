@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 
 from gateway.edge.front import TRAIL
 from gateway.edge.respond import Receive, Scope, Send, problem_body, problem_headers, send_body, send_problem
-from gateway.edge.unidentified import note_refusal
+from gateway.edge.unidentified import Sent, note_refusal
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.trail import Trail
 from telemetry.journal import JournalError
@@ -51,10 +51,11 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def refused_unread(trail: Trail, problem: Problem) -> None:
+def refused_unread(trail: Trail, problem: Problem, scope: Scope) -> None:
     """Notes it. A server that enforces the cap by itself does so before it comes to this."""
     gateway = trail.gateway
-    note_refusal(problem, trail.call_id, trail.peer, metrics=gateway.metrics, log=gateway.log)
+    sent = Sent.of(scope)
+    note_refusal(problem, trail.call_id, trail.peer, sent, metrics=gateway.metrics, log=gateway.log)
 
 
 class MountedView:
@@ -71,7 +72,7 @@ class MountedView:
             return
         except Refusal as refusal:
             problem = problem_for(refusal)
-            refused_unread(trail, problem)
+            refused_unread(trail, problem, scope)
             await send_problem(send, problem, trail.call_id)
             return
         task = cast("asyncio.Task[object]", asyncio.current_task())

@@ -13,7 +13,7 @@ from django.utils.safestring import mark_safe
 from gateway import live
 from gateway.edge.front import PEER
 from gateway.edge.respond import CALL_ID, encode_json, problem_headers
-from gateway.edge.unidentified import note_refusal
+from gateway.edge.unidentified import Sent, note_refusal
 from gateway.environment import SHIPPED
 from gateway.errors import INTERNAL, Problem
 from gateway.guides import GUIDES, image
@@ -53,7 +53,8 @@ def not_found(request: HttpRequest, exception: Any = None) -> HttpResponse:
     response = problem_response(problem)
     if isinstance(exception, Resolver404):
         call_id = response.headers[CALL_ID.decode()]
-        note_refusal(problem, call_id, getattr(request, "scope", {}).get(PEER, ""))
+        scope = getattr(request, "scope", {})
+        note_refusal(problem, call_id, scope.get(PEER, ""), Sent.of(scope))
     return response
 
 

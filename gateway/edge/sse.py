@@ -62,7 +62,7 @@ class ChatStreamConsumer(AsyncHttpConsumer):
         self._received.append(part)
         if self._size > trail.runtime.policy.max_body_bytes:
             problem = problem_for(TOO_LARGE)
-            refused_unread(trail, problem)
+            refused_unread(trail, problem, self.scope)
             self._task = asyncio.ensure_future(self._refuse(trail, problem))
         elif not message.get("more_body", False):
             self._task = asyncio.ensure_future(self._run(trail, b"".join(self._received)))

@@ -50,6 +50,14 @@ def test_all_processes_tell_the_sum_of_all(tmp_path: Path) -> None:
         assert told == {"average": 20, "samples": 7, "p50": 20, "p95": 20, "p99": 20}
 
 
+def test_others_are_those_that_run(tmp_path: Path) -> None:
+    with closing(Process(tmp_path, "1")) as ada:
+        assert ada.others() == 0
+        with closing(Process(tmp_path, "2")) as olga:
+            assert (ada.others(), olga.others()) == (1, 1)
+        assert ada.others() == 0, "its file is still there"
+
+
 def test_what_a_dead_process_counted_counts_on(tmp_path: Path) -> None:
     with closing(Process(tmp_path, "1", 3)) as ada:
         Process(tmp_path, "2", 4).stop()

@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from telemetry import rollups
+from telemetry.criteria import CLASSES
 from telemetry.figures import RANGES, SHOWN_NAMES, UNIT, read
 from telemetry.models import CallRollup, RequestLog
 
@@ -38,7 +39,7 @@ def test_a_range_has_its_points_and_leaves_out_what_is_older(name: str) -> None:
     assert UNIT[span.whole] * (span.length - 1) <= NOW - start < UNIT[span.whole] * span.length
 
 
-def test_figures_tell_errors_tokens_and_latencies() -> None:
+def test_figures_tell_how_calls_ended_tokens_and_latencies() -> None:
     refused = {
         "provider": "",
         "outcome": "RATE_LIMIT",
@@ -46,12 +47,18 @@ def test_figures_tell_errors_tokens_and_latencies() -> None:
         "duration_ms": 0,
         "first_event_ms": None,
     }
-    failed = {"outcome": "RATE_LIMIT", "status": 429, "tool_id": "charlie"}
-    rollups.add([row(), row(), row(**failed), row(**refused), row(**refused)])
+    by_provider = {"outcome": "RATE_LIMIT", "status": 429, "tool_id": "charlie"}
+    rollups.add([row(), row(), row(**by_provider), row(**refused), row(outcome="OF_LATER")])
     total = read(RANGES["1h"], NOW).total
-    assert (total.calls, total.errors, total.refused) == (5, 1, 2)
-    assert (total.input_tokens, total.output_tokens) == (15, 20)
-    assert (total.failures, total.refusals) == ((("RATE_LIMIT", 1),), (("RATE_LIMIT", 2),))
+    assert {name: total.count(name) for name in CLASSES} == {
+        "served": 2,
+        "refused": 2,
+        "failed": 1,
+        "broken-off": 0,
+    }
+    assert (total.calls, total.input_tokens, total.output_tokens) == (5, 15, 20)
+    assert total.ended["refused"] == (("RATE_LIMIT", 2),)
+    assert total.ended["failed"] == (("OF_LATER", 1),)
     assert total.latency is not None
     assert 50 < total.latency.p50 <= total.latency.p99 <= 100
     assert total.first_event is not None

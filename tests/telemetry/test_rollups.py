@@ -201,7 +201,7 @@ def test_a_record_without_rollups_is_summed_up_once(tmp_path: Path) -> None:
 
 def test_what_an_older_version_summed_up_is_summed_up_anew(tmp_path: Path) -> None:
     before = recorded(tmp_path, MOMENT)
-    CallRollup.objects.update(longest_ms=None, longest_first_event_ms=None, refused={})
+    CallRollup.objects.update(longest_ms=None, longest_first_event_ms=None)
     rollups.rebuild(MOMENT)
     assert everything() == before
 

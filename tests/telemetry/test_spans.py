@@ -42,7 +42,8 @@ def ended(**more: Any) -> EndedCall:
         "attempts": [FAILED, ANSWERED],
         "began": [("a" * 16, AT), ("b" * 16, AT + 0.15)],
     }
-    facts |= {"kinds": {"first": "lmstudio", "second": "openai"}, "input_tokens": 7, "output_tokens": 3}
+    facts |= {"kinds": {"first": "lmstudio", "second": "openai"}, "labels": ("second", "m-2")}
+    facts |= {"input_tokens": 7, "output_tokens": 3}
     return EndedCall(**(facts | {"tokens_reported": True} | more))
 
 
@@ -74,6 +75,24 @@ def test_a_stream_s_answering_attempt_lasts_to_the_end_of_the_call() -> None:
     assert call.attributes["gen_ai.request.stream"] is True
     assert call.attributes["gen_ai.response.time_to_first_chunk"] == 0.45
     assert call.attributes["gen_ai.response.finish_reasons"] == ["stop"]
+
+
+@pytest.mark.parametrize("method", ["chat", "chatStream"])
+@pytest.mark.parametrize("answered", [ANSWERED, Attempt("second", "m-2", 301), Attempt("second", "m-2", 90)])
+def test_no_attempt_outlasts_its_call(method: str, answered: Attempt) -> None:
+    """Attempts last whole ms, calls do not."""
+    began = [("a" * 16, AT), ("b" * 16, AT + 0.2)]
+    call, *attempts = spans_of(
+        ended(method=method, duration_ms=500.4, attempts=[FAILED, answered], began=began)
+    )
+    assert all(call.start <= span.start <= span.end <= call.end for span in attempts)
+
+
+def test_a_model_that_a_client_made_up_names_its_span_and_labels_no_metric() -> None:
+    made_up = ended(labels=("second", "other"))
+    assert spans_of(made_up)[0].attributes["gen_ai.request.model"] == "m-2"
+    assert {one.attributes["gen_ai.request.model"] for one in measured(made_up)} == {"other"}
+    assert {one.attributes["llm_caller.provider"] for one in measured(made_up)} == {"second"}
 
 
 def test_embeddings_have_their_own_operation() -> None:

@@ -109,19 +109,9 @@ def test_a_refusal_has_no_latency_but_is_a_call() -> None:
     assert percentile(total.latency, 50, total.longest_ms) > 700
 
 
-def test_what_a_caller_brought_about_is_counted_apart() -> None:
-    sent = {"provider": "a"}
-    callers = [
-        outcome(outcome="BAD_REQUEST", status=400),
-        outcome(outcome="RATE_LIMIT", status=429),
-        outcome(outcome="CLIENT_CLOSED", status=499, **sent),
-    ]
-    others = [
-        outcome(outcome="RATE_LIMIT", status=429, **sent),
-        outcome(outcome="PERMANENT", status=422, **sent),
-        outcome(outcome="CONFIG", status=500),
-        outcome(outcome="UNKNOWN", status=0),
-    ]
-    total = summed([outcome(), *callers, *others])
-    assert total.refused == {"BAD_REQUEST": 1, "RATE_LIMIT": 1, "CLIENT_CLOSED": 1}
-    assert (total.calls, total.errors) == (8, 7)
+def test_calls_are_counted_by_outcome_whoever_was_asked() -> None:
+    others = ("BAD_REQUEST", "RATE_LIMIT", "CLIENT_CLOSED", "PERMANENT", "UNKNOWN")
+    asked = outcome(outcome="RATE_LIMIT", provider="a")
+    total = summed([outcome(), asked, *(outcome(outcome=one) for one in others)])
+    assert total.outcomes == dict.fromkeys(("ok", *others), 1) | {"RATE_LIMIT": 2}
+    assert (total.calls, total.errors) == (7, 6)

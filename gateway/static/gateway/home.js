@@ -2,8 +2,8 @@
 "use strict";
 
 (() => {
-    const DASHES = [[], [8, 5], [2, 4]];
-    const COLOURS = ["--chart-1", "--chart-2", "--chart-3"];
+    const DASHES = [[], [8, 5], [2, 4], [10, 4, 2, 4]];
+    const COLOURS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4"];
     const HEIGHT = 220;
     const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
@@ -88,7 +88,7 @@
                 width: 2,
                 stroke: (_, n) => css(COLOURS[n - 1]),
                 fill: () => "transparent",
-                dash: (_, n) => ["solid", "dashed", "dotted"][n - 1],
+                dash: (_, n) => ["solid", "dashed", "dotted", "double"][n - 1],
             },
         },
         cursor: { drag: { x: false, y: false }, points: { size: 8 } },
