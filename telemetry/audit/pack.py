@@ -29,7 +29,11 @@ README = """This is an extract of the record of calls of an LLM Caller gateway.
 
 It can be verified with Python 3.11 or newer and nothing else:
 
-    python3 verifier.py . --public-key KEY.pub
+    python3 -I verifier.py PACK.zip --public-key KEY.pub
+
+Run your own copy of verifier.py, on the ZIP file as you got it: whoever could forge the pack could also have put another
+verifier into it, and other files beside it. -I keeps Python from importing what lies beside a script. verifier.py also
+reads the folder into which a pack was unpacked.
 
 KEY.pub is the public key that signs the record, as base64. Take it from somebody you trust, not from this pack: whoever
 could forge the pack could also have put a key of his own into keys.jsonl. When the key was changed meanwhile, name
