@@ -26,16 +26,28 @@ small, and behind blanks and marks that nobody sees; and TAB, CR, LF."""
 CHUNK_BYTES = 64 * 1024
 
 
-def json_lines(selection: Selection) -> Iterator[bytes]:
+class Tally:
+    """`rows`: how many were made into lines so far."""
+
+    rows = 0
+
+    def over(self, selection: Selection) -> Iterator[tuple[Row, str]]:
+        for found in selected(selection):
+            self.rows += 1
+            yield found
+
+
+def json_lines(selection: Selection, tally: Tally | None = None) -> Iterator[bytes]:
     """Each line is a row's canonical JSON, with its `hash` as last member."""
-    return chunked(with_hash(canonical(row), claimed) for row, claimed in selected(selection))
+    rows = (tally or Tally()).over(selection)
+    return chunked(with_hash(canonical(row), claimed) for row, claimed in rows)
 
 
 def with_hash(body: bytes, claimed: str) -> bytes:
     return b'%b,"hash":"%b"}\n' % (body[:-1], claimed.encode())
 
 
-def comma_separated(selection: Selection) -> Iterator[bytes]:
+def comma_separated(selection: Selection, tally: Tally | None = None) -> Iterator[bytes]:
     """For spreadsheets: every field is a column, every cell is quoted, and none begins as a formula does."""
     buffer = io.StringIO(newline="")
     table = csv.writer(buffer, quoting=csv.QUOTE_ALL)
@@ -49,7 +61,7 @@ def comma_separated(selection: Selection) -> Iterator[bytes]:
 
     def lines() -> Iterator[bytes]:
         yield line([*NAMES, "hash"])
-        for row, claimed in selected(selection):
+        for row, claimed in (tally or Tally()).over(selection):
             yield line([cell(getattr(row, field.name)) for field in FIELDS] + [cell(claimed)])
 
     return chunked(lines())
@@ -82,6 +94,11 @@ def ranges(selection: Selection) -> list[tuple[str, int, int]]:
     )
     ends = found.values("chain").annotate(first=Min("sequence"), last=Max("sequence"), began=Min("id"))
     return [(each["chain"], each["first"], each["last"]) for each in ends.order_by("began")]
+
+
+def lacks_its_call(selection: Selection) -> bool:
+    """Whether one call was asked for, and is not there."""
+    return bool(selection.call_id) and not RequestLog.objects.filter(selection.where()).exists()
 
 
 def matching(selection: Selection) -> Callable[[Row], bool]:

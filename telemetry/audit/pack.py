@@ -72,7 +72,8 @@ class _Sink(io.RawIOBase):
 class EvidencePack:
     def __init__(self, selection: Selection, public_keys: list[bytes]) -> None:
         self._selection, self._keys = selection, public_keys
-        self._rows = 0
+        self.rows = 0
+        """How many were written so far, without those that stand in by their hash."""
         self._hashes: dict[str, str] = {}
 
     def stream(self) -> Iterator[bytes]:
@@ -113,7 +114,7 @@ class EvidencePack:
                 previous = _hash_before(chain, row.sequence)
             body = canonical(row)
             if wanted(row):
-                self._rows += 1
+                self.rows += 1
                 yield _full(body, claimed, None if linked else previous)
                 linked = True
             elif linked:
@@ -184,7 +185,7 @@ class EvidencePack:
         told = {
             "about": self._selection.about,
             "whole": self._selection.whole,
-            "rows": self._rows,
+            "rows": self.rows,
             "chains": [{"chain": c, "first": first, "last": last} for c, first, last in self._ranges()],
             "madeAt": stamp(datetime.now(UTC)),
             "product": f"LLM Caller {_version()}",
