@@ -17,12 +17,16 @@ from telemetry.models import RequestLog
 
 FIELDS = msgspec.structs.fields(Row)
 NAMES = tuple(field.encode_name for field in FIELDS)
-FORMULA = re.compile(
-    r"[\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
-    r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]"
-)
+UNSEEN = r"\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"
+SEPARATORS = r";|\t\r\n"
+FORMULA = re.compile(rf"""['"{UNSEEN}]*[\t\r\n{SIGNS}]""")
 """What a spreadsheet may take for the start of a formula (OWASP, CSV injection): `= + - @`, also full in width or
-small, and behind blanks and marks that nobody sees; and TAB, CR, LF."""
+small, and behind blanks and marks that nobody sees, or quotes; and TAB, CR, LF."""
+BEFORE_A_SIGN = re.compile(rf"""(?<!['"{UNSEEN}{SEPARATORS}])['"{UNSEEN}{SEPARATORS}]++(?=[{SIGNS}])""")
+SEPARATOR = re.compile(f"[{SEPARATORS}]")
+"""Where another cell begins for a spreadsheet that divides by other signs than commas: whatever is quoted, it reads a
+quote as one only at the beginning of what it takes for a cell."""
 CHUNK_BYTES = 64 * 1024
 
 
@@ -48,7 +52,8 @@ def with_hash(body: bytes, claimed: str) -> bytes:
 
 
 def comma_separated(selection: Selection, tally: Tally | None = None) -> Iterator[bytes]:
-    """For spreadsheets: every field is a column, every cell is quoted, and none begins as a formula does."""
+    """For spreadsheets: every field is a column, every cell is quoted, and none begins as a formula does, however the
+    lines are divided."""
     buffer = io.StringIO(newline="")
     table = csv.writer(buffer, quoting=csv.QUOTE_ALL)
 
@@ -68,11 +73,13 @@ def comma_separated(selection: Selection, tally: Tally | None = None) -> Iterato
 
 
 def cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """What a spreadsheet would take for a formula gets an apostrophe before it, at the beginning of a text and behind
+    each separator in it. A text is found again by taking these away: none is left out where one stood already."""
     if isinstance(value, list | dict):
         value = canonical(value).decode() if value else ""
-    if isinstance(value, str) and FORMULA.match(value):
-        return "'" + value
+    if isinstance(value, str):
+        guarded = BEFORE_A_SIGN.sub(lambda run: SEPARATOR.sub(r"\g<0>'", run[0]), value)
+        return "'" + guarded if FORMULA.match(value) else guarded
     return "" if value is None else value
 
 
