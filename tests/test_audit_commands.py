@@ -304,6 +304,15 @@ def test_how_many_rows_were_exported_is_said(state: Path, tmp_path: Path, form: 
     assert one == f"wrote the call {CALL % 3} to {tmp_path / 'one'}: 1 row\n"
 
 
+def test_of_an_export_to_standard_output_it_is_said_beside_it(
+    state: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    err = StringIO()
+    call_command("audit_export", "-", "--format", "jsonl", "--client", "charlie", stderr=err, no_color=True)
+    assert err.getvalue() == "wrote calls of the client charlie to standard output: 2 rows\n"
+    assert capfdbinary.readouterr().out.count(b"\n") == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_export_that_a_signal_ends_clears_away_what_it_began(
     state: Path, tmp_path: Path, number: signal.Signals

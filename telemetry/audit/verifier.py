@@ -559,6 +559,8 @@ PLAIN_FLAGS = SIZES_FOLLOW | 0x6 | 0x800
 """Besides it: how hard it was packed, and that names are UTF-8."""
 PLAIN_EXTRAS = frozenset({WIDE, 0x000A, 0x5455, 0x5855, 0x7875})
 """Besides it: a file's times and owner, as ZIP programs add them. Others give a file another name."""
+NO_FILE = 0x8 | 0x10 | 0x400
+"""Attributes that Windows gives to a disk's name, a folder and a link."""
 MAX_16, MAX_32 = 0xFFFF, 0xFFFFFFFF
 """In a header: the number stands elsewhere, with 64 bits."""
 
@@ -586,7 +588,8 @@ def _require_plain(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
     if entry.flag_bits & ~PLAIN_FLAGS or entry.comment:
         raise Odd(f"{name} is marked as no file of a pack is, or has a comment")
-    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+    mode, attributes = stat.S_IFMT(entry.external_attr >> 16), entry.external_attr & 0xFFFF
+    if mode not in (0, stat.S_IFREG) or attributes & NO_FILE:
         raise Odd(f"{name} is said to be a link, or something else that is no file")
     _extras(name, entry.extra)
 

@@ -79,6 +79,14 @@ def a_link(good: bytes, files: Files, scratch: Path) -> bytes:
     return zipped(scratch, files, external_attr=0o120777 << 16)
 
 
+def a_link_on_windows(good: bytes, files: Files, scratch: Path) -> bytes:
+    return zipped(scratch, files, external_attr=0x400)
+
+
+def a_folder(good: bytes, files: Files, scratch: Path) -> bytes:
+    return zipped(scratch, files, external_attr=0x10)
+
+
 def another_name_for_some(good: bytes, files: Files, scratch: Path) -> bytes:
     """Info-ZIP's Unicode path: it unpacks the file under that one."""
     name = b"report.txt"
@@ -117,7 +125,8 @@ def behind_the_packed_bytes(good: bytes, files: Files, scratch: Path) -> bytes:
     "spoil",
     [
         in_front, before_the_directory, a_whole_one_in_front, behind, a_comment, a_comment_on_a_file, a_link,
-        another_name_for_some, encrypted_at_its_place, another_size_at_its_place, behind_the_packed_bytes,
+        a_link_on_windows, a_folder, another_name_for_some, encrypted_at_its_place, another_size_at_its_place,
+        behind_the_packed_bytes,
     ],
 )  # fmt: skip
 def test_a_zip_file_that_can_be_read_in_another_way_is_found(
