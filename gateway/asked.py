@@ -48,16 +48,37 @@ class _Body(msgspec.Struct):
     inputs: tuple[str, ...] = ()
 
 
+LINE_ENDS = ("\n", "\r\n", "\r")
+
+
 def forms_of(text: str) -> Iterator[bytes]:
     """What a pasted text may have been when it was sent.
 
-    A form turns line ends into CR LF, and pasting loses or adds blanks at both ends. A text that is JSON may be the
-    messages or inputs of a request, or the whole body of one.
+    A form turns all line ends into CR LF, and pasting loses or adds blanks at both ends: tried are those that are
+    frequent. A text in quotes, as JSON writes one, is taken to the letter. A text that is JSON may also be the messages
+    or inputs of a request, or the whole body of one.
     """
-    seen = {text, text.replace("\r\n", "\n")}
-    seen |= {form.strip() for form in seen} | {form.strip() + "\n" for form in seen}
-    yield from (form.encode("utf-8", "surrogatepass") for form in sorted(seen) if form.strip())
+    for texts in (_as_sent(text), _quoted_in(text)):
+        yield from (form.encode("utf-8", "surrogatepass") for form in texts if form.strip())
     yield from (canonical(asked) for asked in _requests_in(text))
+
+
+def _as_sent(text: str) -> Iterator[str]:
+    yield text
+    plain = text.replace("\r\n", "\n")
+    for end in LINE_ENDS:
+        lines = plain.replace("\n", end)
+        yield from (lines, lines.lstrip(), lines.rstrip())
+        bare = lines.strip()
+        yield from (bare + behind for behind in ("", " ", end, end + end, " " + end))
+        yield from (" " + bare, end + bare, f" {bare} ", end + bare + end)
+
+
+def _quoted_in(text: str) -> Iterator[str]:
+    try:
+        yield msgspec.json.decode(text.strip().encode("utf-8", "surrogatepass"), type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
 
 
 def _requests_in(text: str) -> Iterator[Asked]:

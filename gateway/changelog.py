@@ -1,5 +1,5 @@
 """What the change log tells besides changes of tables: each old backup that was removed, whoever removed it (contract
-§3), and each time that the record of calls, or a part of it, was taken away."""
+§3), each time that the record of calls, or a part of it, was taken away, and kept content that somebody erased."""
 
 import os
 import pwd
@@ -12,7 +12,7 @@ from gateway import backups
 from gateway.attribution import attribution
 from gateway.models import ConfigChange
 
-BACKUPS, EXPORTS = "backups", "exports"
+BACKUPS, EXPORTS, ERASED = "backups", "exports", "kept content"
 
 
 def save(path: Path, data: bytes) -> list[Path]:
@@ -68,6 +68,18 @@ def note_export(calls: str, form: str, *, by: str, where: str) -> None:
         row=calls[:300],
         action="added",
         after={"calls": calls, "format": form},
+    )
+
+
+def note_erased(call_id: str, *, client: str, size: int, kept_until: str, by: str, reason: str) -> None:
+    """`size`: bytes as they were sealed. What was said is not told."""
+    ConfigChange.objects.create(
+        author=by[:150],
+        reason=reason[:500],
+        table=ERASED,
+        row=f"content of call {call_id}",
+        action="removed",
+        before={"call": call_id, "client": client, "bytes": size, "kept until": kept_until},
     )
 
 

@@ -46,6 +46,28 @@ def find(call_id: Any, now: datetime) -> CapturedContent | None:
     return kept.defer("ciphertext").filter(call_id=call_id).first()
 
 
+class Held(Exception):
+    """A legal hold keeps the content."""
+
+
+def is_held(call_id: Any) -> bool:
+    return CapturedContent.objects.filter(held_content(), call_id=call_id).exists()
+
+
+def erase(call_id: Any, note: Callable[[CapturedContent], None]) -> bool:
+    """Whether there was any. `note`: puts on record what goes, together with its going or not at all. Raises `Held`."""
+    with transaction.atomic():
+        there = CapturedContent.objects.filter(call_id=call_id)
+        kept = there.defer("ciphertext").select_for_update().first()
+        if kept is None:
+            return False
+        if is_held(call_id):
+            raise Held
+        note(kept)
+        there._raw_delete(there.db)
+    return True
+
+
 def note_access(call_id: Any, *, who: str, reason: str) -> None:
     ContentAccess.objects.create(call_id=call_id, who=who[:150], reason=reason)
 

@@ -8,6 +8,8 @@ from telemetry.models import RequestLog
 
 COLUMNS = {"request_digest": "request", "prompt_digest": "prompt", "answer_digest": "answer"}
 """Where a digest may match, and how that is called. Each has an index of its own."""
+LAST_FIRST = ("-started_at", "-call_id")
+"""Not by when they were stored: a long call, or one whose writer was late, comes behind younger ones."""
 
 
 class Carried(NamedTuple):
@@ -25,7 +27,7 @@ def calls_with(
     tool_id: str = "",
     most: int,
 ) -> list[Carried]:
-    """The newest `most`; `since` and `until` are in the period."""
+    """The `most` that began last, the last one first; `since` and `until` are in the period."""
     rows = RequestLog.objects.all()
     if since is not None:
         rows = rows.filter(started_at__gte=since)
@@ -35,8 +37,10 @@ def calls_with(
         rows = rows.filter(tool_id=tool_id)
     found: dict[int, RequestLog] = {}
     for column in COLUMNS:
-        found |= {row.pk: row for row in rows.filter(**{f"{column}__in": digests}).order_by("-pk")[:most]}
-    newest = sorted(found.values(), key=lambda row: -row.pk)[:most]
+        found |= {
+            row.pk: row for row in rows.filter(**{f"{column}__in": digests}).order_by(*LAST_FIRST)[:most]
+        }
+    newest = sorted(found.values(), key=lambda row: (row.started_at, row.call_id), reverse=True)[:most]
     return [Carried(row, _parts(row, digests)) for row in newest]
 
 

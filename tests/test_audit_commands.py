@@ -1,7 +1,9 @@
 """`audit_verify`, `audit_export` and `audit_prune`, as Olga runs them."""
 
 import json
+import os
 import re
+import signal
 import time
 import zipfile
 from collections.abc import Iterator
@@ -299,6 +301,88 @@ def test_an_export_by_the_command_is_on_record_with_whose_process_it_was(state: 
     assert (first.author, first.row) == (operating_system_user(), "calls of the client charlie")
     assert first.reason == "exported as Evidence pack, with the command"
     assert second.after == {"calls": "the whole record", "format": "CSV for spreadsheets"}
+
+
+def test_an_export_of_a_period_that_ends_before_it_begins_is_refused(state: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="--since has to be before --until") as refused:
+        run("audit_export", tmp_path / "n.zip", "--since", "2023-11-16", "--until", "2023-11-15")
+    assert (refused.value.returncode, (tmp_path / "n.zip").exists()) == (2, False)
+
+
+@pytest.mark.parametrize("more", [("--call", CALL % 9), ("--call", CALL % 2, "--client", "bob")])
+def test_a_call_that_is_not_there_is_not_exported(state: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError, match="No such call is on record") as refused:
+        run("audit_export", tmp_path / "call.zip", *more)
+    assert (refused.value.returncode, (tmp_path / "call.zip").exists()) == (2, False)
+    assert not ConfigChange.objects.filter(table="exports").exists()
+
+
+@pytest.mark.parametrize(
+    ("client", "rows", "doubted"),
+    [("bob", "3 rows", False), ("BOB", "no rows", True), ("mallory\x1b[8m", "no rows", True)],
+)
+def test_a_client_that_nobody_has_heard_of_is_doubted_aloud(
+    state: Path, tmp_path: Path, client: str, rows: str, doubted: bool
+) -> None:
+    out, err = StringIO(), StringIO()
+    call_command(
+        "audit_export", str(tmp_path / "c.zip"), "--client", client, stdout=out, stderr=err, no_color=True
+    )
+    assert out.getvalue().endswith(f"c.zip: {rows}\n")
+    assert ("There is no client called" in err.getvalue()) is doubted, err.getvalue()
+    assert "\x1b" not in out.getvalue() + err.getvalue()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "pack"])
+def test_how_many_rows_were_exported_is_said(state: Path, tmp_path: Path, form: str) -> None:
+    assert run("audit_export", tmp_path / "all", "--format", form).endswith(": 5 rows\n")
+    one = run("audit_export", tmp_path / "one", "--format", form, "--call", CALL % 3)
+    assert one == f"wrote the call {CALL % 3} to {tmp_path / 'one'}: 1 row\n"
+
+
+def test_of_an_export_to_standard_output_it_is_said_beside_it(
+    state: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    err = StringIO()
+    call_command("audit_export", "-", "--format", "jsonl", "--client", "charlie", stderr=err, no_color=True)
+    assert err.getvalue() == "wrote calls of the client charlie to standard output: 2 rows\n"
+    assert capfdbinary.readouterr().out.count(b"\n") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_export_that_a_signal_ends_clears_away_what_it_began(
+    state: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    def while_rows_are_read(execute: Any, sql: str, *more: Any) -> Any:
+        if "telemetry_requestlog" in sql:
+            begun.extend(tmp_path.glob(".audit-export-*"))
+            os.kill(os.getpid(), number)
+        return execute(sql, *more)
+
+    begun: list[Path] = []
+    before, mine = set(tmp_path.iterdir()), signal.getsignal(number)
+    with connection.execute_wrapper(while_rows_are_read), pytest.raises(CommandError) as refused:
+        run("audit_export", tmp_path / "all.zip")
+    assert (refused.value.returncode, str(refused.value)) == (
+        2,
+        f"the export was broken off by {number.name}",
+    )
+    assert len(begun) == 1
+    assert set(tmp_path.iterdir()) == before
+    assert signal.getsignal(number) == mine
+
+
+def test_a_signal_that_is_ignored_as_under_nohup_ends_no_export(state: Path, tmp_path: Path) -> None:
+    def while_rows_are_read(execute: Any, sql: str, *more: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return execute(sql, *more)
+
+    mine = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with connection.execute_wrapper(while_rows_are_read):
+            assert "5 rows" in run("audit_export", tmp_path / "all.zip")
+    finally:
+        signal.signal(signal.SIGHUP, mine)
 
 
 def test_a_file_without_a_known_ending_needs_a_format(state: Path, tmp_path: Path) -> None:

@@ -107,6 +107,9 @@ def test_a_selection_of_period_and_call(state: Path) -> None:
         ({"until": "9999-12-31T23:59:59-14:00"}, "Write a date and time as"),
         ({"since": "2026-11-02", "until": "2026-11-01"}, "The end lies before the beginning."),
         ({"call_id": "x"}, "Enter a valid UUID."),
+        ({"call_id": CALL % 9}, "No such call is on record."),
+        ({"call_id": CALL % 2}, "No such call is on record."),
+        ({"tool_id": "BOB"}, "There is no client called “BOB”, and no call of one is on record."),
         ({"wanted": "exe"}, "Select a valid choice."),
     ],
 )
@@ -115,9 +118,10 @@ def test_a_form_that_is_wrong_says_so_and_keeps_what_was_typed(
     wrong: dict[str, str],
     says: str,
 ) -> None:
-    answer = logged_in("auditors").post(PATH, {"wanted": "csv", "tool_id": "bob", **wrong})
+    typed = {"wanted": "csv", "tool_id": "bob", **wrong}
+    answer = logged_in("auditors").post(PATH, typed)
     page = answer.content.decode()
-    assert (answer.status_code, says in page, 'value="bob"' in page) == (422, True, True)
+    assert (answer.status_code, says in page, f'value="{typed["tool_id"]}"' in page) == (422, True, True)
 
 
 @pytest.mark.parametrize("role", ["operators", "viewers"])

@@ -18,6 +18,7 @@ from django.utils import timezone
 from fake_provider import FakeProvider
 
 from gateway.capture import Content, content_of, messages_of, seal, unseal
+from gateway.models import ConfigChange
 from providers.secrets import KeyRing
 from providers.types import ChatRequest, Message
 from telemetry.models import CapturedContent, ContentAccess, LegalHold, RequestLog
@@ -196,6 +197,70 @@ def test_operators_and_viewers_do_not_open_content(olga: Browser) -> None:
     root.force_login(User.objects.create_superuser("root", "", "root's password 1"))
     assert "alert(1)" in root.post(page(call_id), {"reason": WHY}).content.decode()
     assert [row.who for row in ContentAccess.objects.all()] == ["root"]
+
+
+def ada() -> Browser:
+    browser = Browser()
+    browser.force_login(User.objects.create_superuser("ada", "", "ada's password 1"))
+    return browser
+
+
+ERASE = {"erase": "Erase the content", "erasing-reason": "Bob's customer asked for it", "erasing-sure": "on"}
+
+
+def test_a_superuser_erases_content_before_its_days_end_and_it_is_on_record(olga: Browser) -> None:
+    call_id, other, root = stored(), stored(), ada()
+    call = RequestLog.objects.create(
+        call_id=call_id, tool_id="bob", token_id="t", method="chat", peer="", outcome="ok", status=200,
+        started_at=timezone.now(), duration_ms=1, prompt_digest="hmac-sha256:x:y",
+    )  # fmt: skip
+    assert "Erase the content" in root.get(page(call_id)).content.decode()
+    answer = root.post(page(call_id), ERASE, follow=True)
+    assert "The content is erased." in answer.content.decode()
+    assert [str(row.call_id) for row in CapturedContent.objects.all()] == [other]
+    assert RequestLog.objects.get(pk=call.pk).prompt_digest == "hmac-sha256:x:y"
+    change = ConfigChange.objects.get(table="kept content")
+    assert (change.author, change.action, change.reason) == ("ada", "removed", ERASE["erasing-reason"])
+    assert (change.row, change.before["client"]) == (f"content of call {call_id}", "bob")
+    assert not ContentAccess.objects.exists(), "erasing opens nothing"
+    told = olga.get(f"/admin/gateway/configchange/{change.pk}/change/").content.decode()
+    assert ERASE["erasing-reason"].replace("'", "&#x27;") in told
+    assert call_id in olga.get("/admin/gateway/configchange/?table=kept+content").content.decode()
+    assert olga.get(page(call_id)).status_code == 404
+    assert root.post(page(call_id), ERASE).status_code == 404
+
+
+@pytest.mark.parametrize("lacking", ["erasing-reason", "erasing-sure"])
+def test_without_a_reason_and_a_tick_nothing_is_erased(olga: Browser, lacking: str) -> None:
+    call_id, typed = stored(), {name: value for name, value in ERASE.items() if name != lacking}
+    told = ada().post(page(call_id), typed | {"reason": WHY}).content.decode()
+    assert told.count("errorlist") == 1
+    assert "alert(1)" not in told
+    assert (CapturedContent.objects.count(), ConfigChange.objects.filter(table="kept content").count()) == (
+        1,
+        0,
+    )
+    assert not ContentAccess.objects.exists()
+
+
+def test_what_a_legal_hold_keeps_is_not_erased(olga: Browser) -> None:
+    call_id, root = stored(), ada()
+    LegalHold.objects.create(reason="case 7", tool_id="bob")
+    assert "A legal hold keeps this content" in root.get(page(call_id)).content.decode()
+    assert (
+        "A legal hold keeps this content. Release"
+        in root.post(page(call_id), ERASE, follow=True).content.decode()
+    )
+    assert CapturedContent.objects.count() == 1
+    assert not ConfigChange.objects.filter(table="kept content").exists()
+
+
+@pytest.mark.parametrize("role", ["auditors", "operators", "viewers"])
+def test_nobody_else_erases_content(db: None, role: str) -> None:
+    call_id, browser = stored(), logged_in(role)
+    assert browser.post(page(call_id), ERASE).status_code == 403
+    assert "Erase the content" not in browser.get(page(call_id)).content.decode()
+    assert CapturedContent.objects.count() == 1
 
 
 def test_what_is_over_or_was_never_kept_is_not_found(olga: Browser) -> None:

@@ -1,5 +1,6 @@
 """Was this text sent? The record answers by keyed digests, to whom it may, and keeps nothing of the question."""
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -168,6 +169,23 @@ def test_more_calls_than_a_page_has_are_told_of(olga: Browser) -> None:
     page = asked(olga, "often")
     assert f"more than {SHOWN} calls" in page
     assert page.count("/change/") == SHOWN
+
+
+def test_calls_are_listed_by_when_they_began_the_last_one_first(olga: Browser) -> None:
+    """One that took long is stored behind others that began later."""
+    ids = [uuid.UUID(int=n) for n in (1, 2, 3, 4)]
+    for call_id, seconds in zip(ids, (5, 9, 0, 5), strict=True):
+        call(call_id=call_id, prompt_digest=key().of_text("t"), started_at=AT + timedelta(seconds=seconds))
+    call(answer_digest=key().of_text("t"), started_at=AT + timedelta(seconds=7), call_id=uuid.UUID(int=5))
+    page = asked(olga, "t")
+    assert [int(number, 16) for number in re.findall(r"-00000000000(\d)</a>", page)] == [2, 5, 4, 1, 3]
+
+
+@pytest.mark.parametrize("sent", ["hello ", "\nhello", "hello\r\n", '"a\\r\\nb\\nc"'])
+def test_what_was_sent_with_blanks_or_odd_line_ends_is_found(olga: Browser, sent: str) -> None:
+    text = sent if sent[0] != '"' else "a\r\nb\nc"
+    call(prompt_digest=key().of_text(text))
+    assert "was in 1 call:" in asked(olga, sent.strip())
 
 
 def test_operators_may_ask_and_viewers_may_not(olga: Browser) -> None:

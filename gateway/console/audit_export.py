@@ -11,8 +11,9 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
 from gateway.edge.pages import problem_response
-from gateway.exports import FORMATS, stream
+from gateway.exports import FORMATS, NO_SUCH_CALL, doubt_about, stream
 from gateway.throttle import EXPORTS
+from telemetry.audit.exports import lacks_its_call
 from telemetry.audit.selection import Selection
 from telemetry.filter_form import MomentField
 
@@ -35,6 +36,10 @@ class ExportForm(forms.Form):
         since, until = told.get("since"), told.get("until")
         if since and until and since >= until:
             self.add_error("until", "The end lies before the beginning.")
+        if doubt := doubt_about(told.get("tool_id", "")):
+            self.add_error("tool_id", doubt)
+        if not self.errors and lacks_its_call(self.selection()):
+            self.add_error("call_id", NO_SUCH_CALL)
         return told
 
     def selection(self) -> Selection:

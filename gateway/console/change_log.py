@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 
-from gateway.changelog import BACKUPS, EXPORTS
+from gateway.changelog import BACKUPS, ERASED, EXPORTS
 from gateway.changes import watched
 from gateway.models import ConfigChange, ConfigVersion
 from gateway.naming import field_name, field_names, model_of, table_name
@@ -40,7 +40,7 @@ class TableFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         models = [model for model in apps.get_models() if watched(model)]
         named = [(model._meta.label_lower, str(model._meta.verbose_name)) for model in models]
-        return [*named, *((name, name) for name in (BACKUPS, EXPORTS))]
+        return [*named, *((name, name) for name in (BACKUPS, EXPORTS, ERASED))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ConfigChange]) -> QuerySet[ConfigChange]:
         return queryset.filter(table=self.value()) if self.value() else queryset

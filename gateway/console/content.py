@@ -3,37 +3,25 @@
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from gateway.capture import messages_of, unseal
+from gateway.console.erasing import EraseForm, erase
+from gateway.console.reason_form import ReasonForm
 from providers.secrets import KeyRing, SealError
 from telemetry import captured_rows
 
 SHOWN_ACCESSES = 20
-SAYS_SOMETHING = 10
-"""Letters or digits: dots, and characters that nobody sees, are no reason."""
+ERASING = "erasing"
+"""Before the names of its form's fields: the page has another with a reason."""
 GONE = "No encryption key opens this content: its key was removed, or it was damaged."
-
-
-class ReasonForm(forms.Form):
-    reason = forms.CharField(
-        max_length=500,
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        help_text=f"At least {SAYS_SOMETHING} letters or digits. It is recorded with your name, for good.",
-    )
-
-    def clean_reason(self) -> str:
-        reason: str = self.cleaned_data["reason"]
-        if sum(map(str.isalnum, reason)) < SAYS_SOMETHING:
-            raise forms.ValidationError(f"Give a reason of at least {SAYS_SOMETHING} letters or digits.")
-        return reason
 
 
 @never_cache
@@ -42,15 +30,39 @@ def content(request: HttpRequest, call_id: UUID) -> HttpResponse:
     kept = captured_rows.find(call_id, timezone.now())
     if kept is None:
         raise Http404
+    if "erase" in request.POST:
+        return _erase(request, kept)
     form = ReasonForm(request.POST or None)
-    context: dict[str, Any] = {"title": "What was said", "kept": kept, "form": form}
+    context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
         user = request.user.get_username()
         captured_rows.note_access(call_id, who=user, reason=form.cleaned_data["reason"])
         context |= _opened(bytes(kept.ciphertext), str(call_id))
-    openings = captured_rows.accesses(call_id)
-    context |= {"openings": openings[:SHOWN_ACCESSES], "openings_count": openings.count()}
-    return render(request, "admin/console/content.html", admin.site.each_context(request) | context)
+    return _page(request, kept, context)
+
+
+def _erase(request: HttpRequest, kept: Any) -> HttpResponse:
+    if not request.user.is_superuser:  # type: ignore[union-attr]
+        raise PermissionDenied
+    form = EraseForm(request.POST, prefix=ERASING)
+    if not form.is_valid():
+        return _page(request, kept, {"form": ReasonForm(), "erasing": form})
+    erase(request, kept.call_id, form.cleaned_data["reason"])
+    return redirect("admin:telemetry_capturedcontent_changelist")
+
+
+def _page(request: HttpRequest, kept: Any, context: dict[str, Any]) -> HttpResponse:
+    openings = captured_rows.accesses(kept.call_id)
+    told = {
+        "title": "What was said",
+        "kept": kept,
+        "is_held": captured_rows.is_held(kept.call_id),
+        "erasing": EraseForm(prefix=ERASING),
+        "openings": openings[:SHOWN_ACCESSES],
+        "openings_count": openings.count(),
+    }
+    everywhere = admin.site.each_context(request)
+    return render(request, "admin/console/content.html", everywhere | told | context)
 
 
 def _opened(sealed: bytes, call_id: str) -> dict[str, Any]:

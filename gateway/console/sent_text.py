@@ -25,7 +25,7 @@ class TextForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 8, "cols": 80, "autocomplete": "off", "spellcheck": "false"}),
         label="The text",
         help_text="The whole prompt, or the whole answer. Of an embed call the inputs, each on a line of its own. "
-        "Or, as JSON, the whole messages or inputs of a request.",
+        "Or JSON: the whole messages or inputs of a request, or a text in quotes, which is taken to the letter.",
     )
     tool_id = forms.CharField(required=False, max_length=200, label="Client", help_text="Empty: any.")
     since = forms.DateField(

@@ -17,26 +17,43 @@ from telemetry.models import RequestLog
 
 FIELDS = msgspec.structs.fields(Row)
 NAMES = tuple(field.encode_name for field in FIELDS)
-FORMULA = re.compile(
-    r"[\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
-    r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]"
-)
+UNSEEN = r"\s\x00-\x1f\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+SIGNS = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"
+SEPARATORS = r";|\t\r\n"
+FORMULA = re.compile(rf"""['"{UNSEEN}]*[\t\r\n{SIGNS}]""")
 """What a spreadsheet may take for the start of a formula (OWASP, CSV injection): `= + - @`, also full in width or
-small, and behind blanks and marks that nobody sees; and TAB, CR, LF."""
+small, and behind blanks and marks that nobody sees, or quotes; and TAB, CR, LF."""
+BEFORE_A_SIGN = re.compile(rf"""(?<!['"{UNSEEN}{SEPARATORS}])['"{UNSEEN}{SEPARATORS}]++(?=[{SIGNS}])""")
+SEPARATOR = re.compile(f"[{SEPARATORS}]")
+"""Where another cell begins for a spreadsheet that divides by other signs than commas: whatever is quoted, it reads a
+quote as one only at the beginning of what it takes for a cell."""
 CHUNK_BYTES = 64 * 1024
 
 
-def json_lines(selection: Selection) -> Iterator[bytes]:
+class Tally:
+    """`rows`: how many were made into lines so far."""
+
+    rows = 0
+
+    def over(self, selection: Selection) -> Iterator[tuple[Row, str]]:
+        for found in selected(selection):
+            self.rows += 1
+            yield found
+
+
+def json_lines(selection: Selection, tally: Tally | None = None) -> Iterator[bytes]:
     """Each line is a row's canonical JSON, with its `hash` as last member."""
-    return chunked(with_hash(canonical(row), claimed) for row, claimed in selected(selection))
+    rows = (tally or Tally()).over(selection)
+    return chunked(with_hash(canonical(row), claimed) for row, claimed in rows)
 
 
 def with_hash(body: bytes, claimed: str) -> bytes:
     return b'%b,"hash":"%b"}\n' % (body[:-1], claimed.encode())
 
 
-def comma_separated(selection: Selection) -> Iterator[bytes]:
-    """For spreadsheets: every field is a column, every cell is quoted, and none begins as a formula does."""
+def comma_separated(selection: Selection, tally: Tally | None = None) -> Iterator[bytes]:
+    """For spreadsheets: every field is a column, every cell is quoted, and none begins as a formula does, however the
+    lines are divided."""
     buffer = io.StringIO(newline="")
     table = csv.writer(buffer, quoting=csv.QUOTE_ALL)
 
@@ -49,18 +66,20 @@ def comma_separated(selection: Selection) -> Iterator[bytes]:
 
     def lines() -> Iterator[bytes]:
         yield line([*NAMES, "hash"])
-        for row, claimed in selected(selection):
+        for row, claimed in (tally or Tally()).over(selection):
             yield line([cell(getattr(row, field.name)) for field in FIELDS] + [cell(claimed)])
 
     return chunked(lines())
 
 
 def cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """What a spreadsheet would take for a formula gets an apostrophe before it, at the beginning of a text and behind
+    each separator in it. A text is found again by taking these away: none is left out where one stood already."""
     if isinstance(value, list | dict):
         value = canonical(value).decode() if value else ""
-    if isinstance(value, str) and FORMULA.match(value):
-        return "'" + value
+    if isinstance(value, str):
+        guarded = BEFORE_A_SIGN.sub(lambda run: SEPARATOR.sub(r"\g<0>'", run[0]), value)
+        return "'" + guarded if FORMULA.match(value) else guarded
     return "" if value is None else value
 
 
@@ -82,6 +101,11 @@ def ranges(selection: Selection) -> list[tuple[str, int, int]]:
     )
     ends = found.values("chain").annotate(first=Min("sequence"), last=Max("sequence"), began=Min("id"))
     return [(each["chain"], each["first"], each["last"]) for each in ends.order_by("began")]
+
+
+def lacks_its_call(selection: Selection) -> bool:
+    """Whether one call was asked for, and is not there."""
+    return bool(selection.call_id) and not RequestLog.objects.filter(selection.where()).exists()
 
 
 def matching(selection: Selection) -> Callable[[Row], bool]:

@@ -29,7 +29,11 @@ README = """This is an extract of the record of calls of an LLM Caller gateway.
 
 It can be verified with Python 3.11 or newer and nothing else:
 
-    python3 verifier.py . --public-key KEY.pub
+    python3 -I verifier.py PACK.zip --public-key KEY.pub
+
+Run your own copy of verifier.py, on the ZIP file as you got it: whoever could forge the pack could also have put another
+verifier into it, and other files beside it. -I keeps Python from importing what lies beside a script. verifier.py also
+reads the folder into which a pack was unpacked.
 
 KEY.pub is the public key that signs the record, as base64. Take it from somebody you trust, not from this pack: whoever
 could forge the pack could also have put a key of his own into keys.jsonl. When the key was changed meanwhile, name
@@ -68,7 +72,8 @@ class _Sink(io.RawIOBase):
 class EvidencePack:
     def __init__(self, selection: Selection, public_keys: list[bytes]) -> None:
         self._selection, self._keys = selection, public_keys
-        self._rows = 0
+        self.rows = 0
+        """How many were written so far, without those that stand in by their hash."""
         self._hashes: dict[str, str] = {}
         self._closings: dict[str, int] = {}
 
@@ -114,7 +119,7 @@ class EvidencePack:
                 previous = _hash_before(chain, row.sequence)
             body = canonical(row)
             if wanted(row):
-                self._rows += 1
+                self.rows += 1
                 yield _full(body, claimed, None if linked else previous)
                 linked = True
             elif linked:
@@ -187,7 +192,7 @@ class EvidencePack:
         told = {
             "about": self._selection.about,
             "whole": self._selection.whole,
-            "rows": self._rows,
+            "rows": self.rows,
             "chains": [{"chain": c, "first": first, "last": last} for c, first, last in self._ranges()],
             "madeAt": stamp(datetime.now(UTC)),
             "product": f"LLM Caller {_version()}",

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Verifies a record of calls exported from LLM Caller. One file, nothing but Python 3.11 or newer.
 
-    python3 verifier.py PACK.zip|FOLDER [--public-key FILE]...
+    python3 -I verifier.py PACK.zip|FOLDER [--public-key FILE]...
 
 Exit code 0: every row is as it was signed. 1: something is not, and each finding is printed. 2: the pack cannot be
-read. The keys in a pack prove nothing by themselves: name those that came to you another way, all that signed it.
+read, or what was found cannot be printed. A pack without a row proves nothing, though its exit code is 0. The keys in a
+pack prove nothing by themselves: name those that came to you another way, all that signed it. The same goes for the
+verifier in it: run your own copy, on the ZIP file itself. `-I` keeps Python from importing what lies beside a script.
 
 How the record is protected: a row's body hash is the SHA-256 of its canonical JSON (keys sorted, no spaces, UTF-8,
 without "hash" and "previousHash"). A row's hash is the SHA-256 of the hash of the row before it, ":" and its body
@@ -14,21 +16,33 @@ covered by tombstones, signed with the same key, that tell the hash of the last 
 nothing but such rows are removed too, and the tombstone tells with which one the chain begins from then on.
 """
 
-from __future__ import annotations
+import sys
+
+if __name__ == "__main__":
+    # Before any other import: whoever forged a pack can have put a json.py beside this file.
+    if sys.version_info < (3, 11):  # noqa: UP036 - here it is no more than a script that somebody runs
+        sys.stderr.write("This needs Python 3.11 or newer; it was run with %d.%d.\n" % sys.version_info[:2])  # noqa: UP031
+        sys.exit(2)
+    if not sys.flags.safe_path:
+        sys.path[:] = [folder for folder in sys.path[1:] if folder not in ("", sys.path[0])]
 
 import argparse
 import base64
 import bisect
 import collections
+import contextlib
 import hashlib
 import io
 import itertools
 import json
-import sys
+import os
+import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 ZEROS = "0" * 64
 SIGNED_AS = {"checkpoint": b"llm-caller checkpoint v1\n", "tombstone": b"llm-caller tombstone v1\n"}
@@ -170,7 +184,7 @@ class Removed(NamedTuple):
     since: str
     until: str
 
-    def plus(self, more: Removed) -> Removed:
+    def plus(self, more: "Removed") -> "Removed":
         rows, tombstones = self.rows + more.rows, self.tombstones + more.tombstones
         return Removed(rows, tombstones, min(self.since, more.since), max(self.until, more.until))
 
@@ -529,7 +543,7 @@ class Pack:
             manifest = parsed(data)
         except (ValueError, RecursionError) as error:
             raise Unreadable(f"manifest.json is no JSON object: {error}") from None
-        for name, kind in {"about": str, "whole": bool, "rows": int, "files": dict}.items():
+        for name, kind in {"about": str, "whole": bool, "rows": int, "files": dict, "chains": list}.items():
             if type(manifest.get(name)) is not kind:
                 raise Unreadable(f"manifest.json does not say {name}")
         return manifest
@@ -540,6 +554,8 @@ class Pack:
     def faults(self, listed: dict[str, Any]) -> Iterator[Finding]:
         """Every file is there once, is listed, and is the one that is listed; nothing else is in it. Beside an unpacked
         one may lie what likes."""
+        if self._zip is not None:
+            yield from _odd(self._zip)
         there = [entry.filename for entry in self._zip.infolist()] if self._zip else []
         for name, times in collections.Counter(there).items():
             if name not in {*FILES, "manifest.json"}:
@@ -561,6 +577,165 @@ class Pack:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+LOCAL, CENTRAL = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L")
+DESCRIPTORS = struct.Struct("<4sLQQ"), struct.Struct("<4s3L")
+END, END_64, LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
+"""Headers of a ZIP file (APPNOTE 4.3.7 to 4.3.16)."""
+SIZES_FOLLOW, WIDE = 8, 1
+"""The flag of an entry that was streamed; the extra field of sizes with 64 bits."""
+PLAIN_FLAGS = SIZES_FOLLOW | 0x6 | 0x800
+"""Besides it: how hard it was packed, and that names are UTF-8."""
+PLAIN_EXTRAS = frozenset({WIDE, 0x000A, 0x5455, 0x5855, 0x7875})
+"""Besides it: a file's times and owner, as ZIP programs add them. Others give a file another name."""
+NO_FILE = 0x8 | 0x10 | 0x400
+"""Attributes that Windows gives to a disk's name, a folder and a link."""
+MAX_16, MAX_32 = 0xFFFF, 0xFFFFFFFF
+"""In a header: the number stands elsewhere, with 64 bits."""
+
+
+class Odd(Exception):
+    """Why programs may read a ZIP file differently, in words."""
+
+
+def _odd(archive: zipfile.ZipFile) -> Iterator[Finding]:
+    """What a ZIP file has besides the files that its directory names, one after the other, and that directory: some
+    programs read on from the beginning, or search for another end, and show what nobody verified."""
+    file, at = archive.fp, 0
+    assert file is not None
+    try:
+        for entry in sorted(archive.infolist(), key=lambda each: each.header_offset):
+            _require_plain(entry)
+            at = _past(file, entry, at)
+        _require_end(file, at, len(archive.infolist()))
+    except Odd as odd:
+        words = f"the ZIP file can be read in more than one way, or has more in it than is verified: {odd}"
+        yield Finding("file", "", 0, words)
+
+
+def _require_plain(entry: zipfile.ZipInfo) -> None:
+    name = entry.filename
+    if entry.flag_bits & ~PLAIN_FLAGS or entry.comment:
+        raise Odd(f"{name} is marked as no file of a pack is, or has a comment")
+    mode, attributes = stat.S_IFMT(entry.external_attr >> 16), entry.external_attr & 0xFFFF
+    if mode not in (0, stat.S_IFREG) or attributes & NO_FILE:
+        raise Odd(f"{name} is said to be a link, or something else that is no file")
+    _extras(name, entry.extra)
+
+
+def _extras(name: str, data: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    while data:
+        kind, length = struct.unpack_from("<2H", data) if len(data) >= 4 else (MAX_16, 0)
+        if kind not in PLAIN_EXTRAS or kind in found or len(data) < 4 + length:
+            raise Odd(f"{name} has a field that is none of a file in a pack")
+        found[kind], data = data[4 : 4 + length], data[4 + length :]
+    return found
+
+
+def _past(file: IO[bytes], entry: zipfile.ZipInfo, at: int) -> int:
+    """Where what belongs to the entry ends."""
+    name = entry.filename
+    if entry.header_offset != at:
+        raise Odd(f"before {name} there is what its directory does not name")
+    file.seek(at)
+    _, _, flags, method, _, _, *told, name_length, extra_length = LOCAL.unpack(file.read(LOCAL.size))
+    if file.read(name_length) != name.encode("utf-8", "surrogatepass"):
+        raise Odd(f"{name} has another name at its place than in the directory")
+    extras = _extras(name, file.read(extra_length))
+    if (flags, method) != (entry.flag_bits, entry.compress_type) or not _fits(told, extras, entry):
+        raise Odd(f"{name} is told of at its place otherwise than in the directory")
+    if not _is_filled(file, entry):
+        raise Odd(f"{name} ends before the place where the next file begins")
+    return _past_descriptor(file, entry) if flags & SIZES_FOLLOW else file.tell()
+
+
+def _fits(told: Sequence[int], extras: Mapping[int, bytes], entry: zipfile.ZipInfo) -> bool:
+    """Whether checksum and sizes are those of the directory, or stand where they may."""
+    later = {0} if entry.flag_bits & SIZES_FOLLOW else set()
+    wide = {MAX_32} if WIDE in extras else set()
+    crc, packed, size = told
+    return (
+        crc in {entry.CRC, *later}
+        and packed in {entry.compress_size, *later, *wide}
+        and size in {entry.file_size, *later, *wide}
+        and extras.get(WIDE, b"") in _wide_sizes(entry)
+    )
+
+
+def _wide_sizes(entry: zipfile.ZipInfo) -> set[bytes]:
+    told = struct.pack("<2Q", entry.file_size, entry.compress_size)
+    return {b"", told, bytes(16)} if entry.flag_bits & SIZES_FOLLOW else {b"", told}
+
+
+def _is_filled(file: IO[bytes], entry: zipfile.ZipInfo) -> bool:
+    """Passes the packed bytes: whether all of them are the file's."""
+    left = entry.compress_size
+    if entry.compress_type == zipfile.ZIP_STORED:
+        file.seek(left, os.SEEK_CUR)
+        return left == entry.file_size
+    inflating = zlib.decompressobj(-zlib.MAX_WBITS)
+    while left and not inflating.eof:
+        block = file.read(min(CHUNK, left))
+        if not block:
+            return False
+        left -= len(block)
+        while block and not inflating.eof:
+            inflating.decompress(block, CHUNK)
+            block = inflating.unconsumed_tail
+    inflating.flush()
+    return inflating.eof and not inflating.unused_data and not left
+
+
+def _past_descriptor(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
+    at = file.tell()
+    follows = file.read(DESCRIPTORS[0].size)
+    for descriptor in DESCRIPTORS:
+        if follows[: descriptor.size] == _packed(
+            descriptor, b"PK\7\10", entry.CRC, entry.compress_size, entry.file_size
+        ):
+            return at + descriptor.size
+    raise Odd(f"behind {entry.filename} there is something else than its sizes")
+
+
+def _packed(header: struct.Struct, magic: bytes, *numbers: int) -> bytes | None:
+    try:
+        return header.pack(magic, *numbers)
+    except struct.error:  # a number that is too large for this form
+        return None
+
+
+def _require_end(file: IO[bytes], start: int, count: int) -> None:
+    """The directory begins right here, and with its end the file ends."""
+    file.seek(start)
+    for _ in range(count):
+        header = file.read(CENTRAL.size)
+        if not header.startswith(b"PK\1\2") or len(header) != CENTRAL.size:
+            raise Odd("before its directory there is what that does not name")
+        file.seek(sum(CENTRAL.unpack(header)[10:13]), os.SEEK_CUR)
+    at = file.tell()
+    rest = file.read(END_64.size + LOCATOR.size + END.size + 1)
+    if not _is_end(rest, [count, count, at - start, start], at):
+        raise Odd("its end is not right behind its directory, or has a comment, or something follows it")
+
+
+def _is_end(rest: bytes, told: list[int], at: int) -> bool:
+    """`told`: how many files, twice; how long the directory is, and where it begins. `at`: where it ends."""
+    elsewhere = [-1] * len(told)
+    if len(rest) == END_64.size + LOCATOR.size + END.size:
+        magic, size, _, _, *numbers = END_64.unpack(rest[: END_64.size])
+        if (magic, size, numbers) != (b"PK\6\6", END_64.size - 12, [0, 0, *told]):
+            return False
+        rest = rest[END_64.size :]
+        if not rest.startswith(LOCATOR.pack(b"PK\6\7", 0, at, 1)):
+            return False
+        rest, elsewhere = rest[LOCATOR.size :], [MAX_16, MAX_16, MAX_32, MAX_32]
+    if len(rest) != END.size:
+        return False
+    magic, disk, begins_on, *numbers, comment = END.unpack(rest)
+    fits = all(number in pair for number, *pair in zip(numbers, told, elsewhere, strict=True))
+    return fits and (magic, disk, begins_on, comment) == (b"PK\5\6", 0, 0, 0)
 
 
 class Ledgers(dict[str, Ledger]):
@@ -699,7 +874,8 @@ class PackWalk:
 def read_keys(path: Path) -> list[bytes]:
     """A public key a line, as base64. Raises `Unreadable`."""
     try:
-        keys = [base64.b64decode(line, validate=True) for line in path.read_text().split()]
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
+        keys = [base64.b64decode(line, validate=True) for line in text.split()]
     except (OSError, ValueError) as error:
         raise Unreadable(f"No public key can be read from {path}: {error}") from None
     if not keys or any(len(key) != 32 for key in keys):
@@ -731,7 +907,17 @@ def verify(pack: Pack, believed: Sequence[bytes] = ()) -> Verified:
     if walk.rows != manifest["rows"]:
         words = f"{walk.rows} rows are here, the manifest says {manifest['rows']}"
         findings.add([Finding("cut off", "", 0, words)])
+    findings.add(_left_out(manifest["chains"], walk, ledgers))
     return Verified(manifest, walk.rows, findings, list(walk.reach()), removals)
+
+
+def _left_out(listed: list[Any], walk: PackWalk, ledgers: Ledgers) -> Iterator[Finding]:
+    """Chains that the manifest lists, and of which the pack has no row nor the note that rows were removed."""
+    for each in listed:
+        chain = str(each.get("chain")) if isinstance(each, dict) else ""
+        if chain not in walk.covered and not ledgers[chain].gone:
+            words = "the manifest lists this chain, and no row of it is here"
+            yield Finding("cut off", chain, 0, words)
 
 
 def _by_chain(pack: Pack, name: str) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
@@ -739,8 +925,8 @@ def _by_chain(pack: Pack, name: str) -> Iterator[tuple[str, Iterator[dict[str, A
     return itertools.groupby(pack.entries(name), lambda entry: str(entry.get("chain", "")))
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+def counted(number: int, what: str, none: str = "no") -> str:
+    return f"{number or none} {what}{'' if number == 1 else 's'}"
 
 
 def told_of(removals: Removals) -> Iterator[str]:
@@ -756,16 +942,27 @@ def tell(verified: Verified, believed: Sequence[bytes]) -> None:
         print(finding)
     if findings.count > len(findings.kept):
         print(f"and {findings.count - len(findings.kept)} more")
-    print(f"{verified.rows} rows of {shown(manifest['about'])}: {counted(findings.count, 'finding')}")
+    rows = counted(verified.rows, "row", none="0")
+    print(f"{rows} of {shown(manifest['about'])}: {counted(findings.count, 'finding')}")
     for line in verified.reach:
         print(shown(line))
     for line in told_of(verified.removals):
         print(line)
-    named = f"the {'key' if len(believed) == 1 else 'keys'} you named"
-    own = "the keys in the pack; compare them with those that came to you another way"
-    print(f"Signatures checked with {named if believed else own}.")
-    if not manifest["whole"]:
-        print("A selection: these rows are genuine, which does not say that they are all there were.")
+    for line in _proved(verified, believed):
+        print(line)
+
+
+def _proved(verified: Verified, believed: Sequence[bytes]) -> Iterator[str]:
+    """What there is to be said of what was verified, for better or worse."""
+    if not verified.rows:
+        yield "No row is in this pack, so it proves nothing of any call: it looks the same where all were left out."
+    if verified.rows or verified.removals or verified.findings.count:
+        named = f"the {'key' if len(believed) == 1 else 'keys'} you named"
+        own = "the keys in the pack; compare them with those that came to you another way"
+        yield f"Signatures checked with {named if believed else own}."
+    if verified.rows and not verified.findings.count and not verified.manifest["whole"]:
+        are = "are genuine" if believed else "are as they were signed with the keys in the pack"
+        yield f"A selection: these rows {are}, which does not say that they are all there were."
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -865,5 +1062,24 @@ def ed25519(public: bytes, signature: bytes, message: bytes) -> bool:
     )
 
 
+def exit_code() -> int:
+    """Of the script: 1 stands for findings that were printed, and for nothing else that may happen."""
+    try:
+        code = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except Exception as error:
+        # What is still in the buffer would fail again when Python ends.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        with contextlib.suppress(Exception):
+            print(
+                f"What was found cannot be told: {type(error).__name__}: {error}", file=sys.stderr, flush=True
+            )
+        os._exit(2)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code())

