@@ -57,7 +57,7 @@ def make_state_folder() -> None:
 def open_signing_key() -> None:
     """Makes it at the first start. Without it the journal's writer would end as often as it is started."""
     try:
-        audit_folder().signer()
+        audit_folder().first_signer()
     except KeyFileError as error:
         named = "LLM_CALLER_AUDIT_KEY_PATH: " if settings.ENVIRONMENT["LLM_CALLER_AUDIT_KEY_PATH"] else ""
         raise CommandError(f"{named}{error}", returncode=2) from None
