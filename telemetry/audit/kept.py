@@ -43,9 +43,11 @@ def has(chain: str) -> bool:
 def of_chain(chain: str, after: int) -> Iterator[list[Kept]]:
     """By their numbers, those behind `after`."""
     kept = AuditCheckpoint.objects.filter(chain=chain, number__lte=LARGEST).order_by("number")
-    while page := _page(kept.filter(number__gt=after)):
+    page = _page(kept.filter(number__gt=after))
+    while page:
         yield _lines(page)
         after = max(after + 1, int(page[-1][2]))
+        page = _page(kept.filter(number__gt=after)) if len(page) == AT_ONCE else []
 
 
 def of_others(chain: str) -> Iterator[list[Kept]]:
@@ -67,7 +69,8 @@ def _page(kept: QuerySet[AuditCheckpoint]) -> list[tuple[int, Any, Any, Any]]:
 def _lines(page: list[tuple[int, Any, Any, Any]]) -> list[Kept]:
     found = []
     for _, chain, number, cell in page:
-        entry, line = checkpoint(_bytes(cell)), _bytes(cell)
+        line = _bytes(cell)
+        entry = checkpoint(line)
         if entry is not None and b"\n" not in line and _place(entry) == (_bytes(chain), number):
             found.append(Kept(entry["chain"], number, line))
     return found

@@ -56,6 +56,7 @@ def declare_restored(
         _require_nothing_else(lost, signatures, copies)
     with transaction.atomic():
         alone()
+        lost = [one for one in lost if _declared(one.chain, signatures).number < one.signed_from]
         for one in lost:
             _sign(signer, one, reason=reason, by=by, now=now)
     return lost

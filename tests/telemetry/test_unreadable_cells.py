@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from django.db import DatabaseError, connection
-from recorded import audit, no_table, serve, writer
+from recorded import AT, audit, no_table, serve, writer
 from signed import recorded
 
 from telemetry.audit.standing import faults
 from telemetry.audit.verification import NEVER, due_since
+from telemetry.failures import FailureCount, FailureCounts
 from telemetry.journal import Journal
 from telemetry.models import (
     AuditCheckpoint,
@@ -167,6 +168,23 @@ def test_a_first_signature_whose_time_cannot_be_read_switches_no_verification_of
 ) -> None:
     spoil(CHECKPOINT.format(f"signed_at = {moment}", 1))
     assert due_since() == NEVER
+
+
+@any_value
+@pytest.mark.parametrize("cell", [f"route = {NO_TEXT}", "counted_by = '5'", "counted_by = 'x'"])
+def test_a_count_of_refusals_that_cannot_be_read_keeps_no_call_from_the_record(
+    recorded: Path, cell: str
+) -> None:
+    count = FailureCount(
+        minute=int(AT), address="192.0.2.1", kind="token", route="/mcp", count=1, first_at=AT, last_at=AT
+    )
+    for n in (1, 2):
+        journal = Journal(recorded)
+        journal.failed_authentication(FailureCounts(process="p", counts=(count,)))
+        journal.close()
+        assert started(recorded, 50 + n) == 1
+        spoil(f"UPDATE telemetry_failedauthentication SET {cell}")
+    assert (recorded / SET_ASIDE).exists()
 
 
 def test_a_record_without_a_signature_is_verified_at_once(recorded: Path) -> None:
