@@ -34,7 +34,7 @@ class Copies:
         """Appends what the database has of this chain and the file lacks; where the file has nothing of it, the other
         chains' before."""
         try:
-            if chain not in self._reached or not self.path.exists():
+            if not self._reached.get(chain) or not self.path.exists():
                 last = self.last(chain, believed)
                 if last is None and kept.has(chain):
                     self._append_new(kept.of_others(chain), self._highest())

@@ -113,6 +113,19 @@ def test_a_file_whose_beginning_was_cut_off_by_a_crash_is_completed(two_chains: 
     assert lines(two_chains) == stored()
 
 
+def test_copies_that_an_older_chain_lacks_come_before_the_first_of_the_next(recorded: Path) -> None:
+    """Its writer was killed before it had copied, and then its name was lost."""
+    shortened(recorded, 3)
+    (audit(recorded).folder / "chain").unlink()
+    moving = writer(recorded)
+    moving.keep_up(datetime.now(UTC))
+    journal = Journal(recorded)
+    serve(journal, 40)
+    journal.close()
+    moving.run_once()
+    assert lines(recorded) == stored()
+
+
 @pytest.mark.parametrize(
     "change",
     [
