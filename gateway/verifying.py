@@ -20,7 +20,8 @@ class Schedule:
         self._process: subprocess.Popen[bytes] | None = None
 
     def look(self, now: datetime) -> None:
-        """Begins a verification where the last one, or without one the first signature, is old enough."""
+        """Begins a verification where the last one, or without one the first signature, is old enough, or nothing
+        tells how old it is."""
         if not self._every or (self._process is not None and self._process.poll() is None):
             return
         since = due_since()

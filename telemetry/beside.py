@@ -10,6 +10,7 @@ from django.db import DataError, IntegrityError
 from telemetry import captured_rows, failure_rows
 from telemetry.captured import SealedContent
 from telemetry.failures import FailureCounts
+from telemetry.unreadable import UNREADABLE, is_cell
 
 UNFIT = (OverflowError, OSError, ValueError, TypeError, ValidationError, DataError, IntegrityError)
 """What a value raises that is no moment, or that a column does not take."""
@@ -32,7 +33,10 @@ def _keep(lines: Sequence[object], keep: Callable[[Sequence[Any]], None], set_as
         return
     try:
         keep(lines)
-    except UNFIT as error:
+    except (*UNFIT, *UNREADABLE) as error:
+        # What somebody has put into the row that a line belongs to is not waited out either.
+        if not isinstance(error, UNFIT) and not is_cell(error):
+            raise
         if len(lines) == 1:
             set_aside(lines[0], error)
             return

@@ -1,4 +1,4 @@
-"""What the writer finds wrong with the journal's files, told to the server's health."""
+"""What keeps the writer from its work, in the journal's files or in the database, told to the server's health."""
 
 from collections.abc import Collection
 from itertools import islice
@@ -10,12 +10,13 @@ NAMED = 3
 
 
 class JournalFaults:
-    """`folder`: the journal's. What was lost is told until the writer ends, what is refused while it is."""
+    """`folder`: the journal's. What was lost is told until the writer ends, what is refused or undone while it is."""
 
     def __init__(self, folder: Path) -> None:
         self._standing = Standing(folder)
         self._lost: dict[str, None] = {}
         self._refused: dict[str, None] = {}
+        self._undone: dict[str, str] = {}
 
     def lost(self, name: str) -> None:
         """Others removed this file, or what was read of it."""
@@ -23,6 +24,12 @@ class JournalFaults:
 
     def refused(self, name: str, error: OSError) -> None:
         self._refused[f"{name!a} ({error.strerror or error})"] = None
+
+    def undone(self, what: str, why: str) -> None:
+        self._undone[what] = why
+
+    def done(self, what: str) -> None:
+        self._undone.pop(what, None)
 
     def tell(self) -> None:
         """After each round."""
@@ -33,6 +40,7 @@ class JournalFaults:
                     "were removed, cut short or overwritten by others, what was not stored of them is lost",
                     self._lost,
                 ),
+                *(f"{what}: {why}" for what, why in self._undone.items()),
             )
         )
         self._refused.clear()

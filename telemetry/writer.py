@@ -9,6 +9,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
@@ -27,6 +28,7 @@ from telemetry.progress import ProgressFile
 from telemetry.segment import Piece, Segment
 from telemetry.set_aside import SetAside
 from telemetry.types import CallRecord, unknown_outcome
+from telemetry.unreadable import UnreadableCell, cells
 
 POLL_S = 0.2
 GATHER_S = 0.8
@@ -63,29 +65,43 @@ class Writer:
         self._pruned: datetime | None = None
 
     def keep_up(self, now: datetime) -> None:
-        """Before the first rows, sums up a record of older versions, and tries again what was set aside; removes hourly
-        what is too old."""
+        """Before the first rows, copies the checkpoints that have no copy yet, sums up a record of older versions, and
+        tries again what was set aside; removes hourly what is too old."""
         if not self._begun:
-            rollups.rebuild(now)
-            uses.rebuild(now)
+            self._chain.follow()
+            self._try("Earlier calls are not summed up", lambda: rollups.rebuild(now))
+            self._try("Earlier uses of methods are not summed up", lambda: uses.rebuild(now))
             for entries in self._aside.again():
                 self._keep(entries)
             self._begun = True
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
-            rollups.prune(now)
-            self._hourly(now)
-            uses.prune(now)
+            self._try("Old sums are not removed", lambda: rollups.prune(now))
+            self._try("What is kept beside the calls is not removed in time", lambda: self._hourly(now))
+            self._try("Old uses of methods are not removed", lambda: uses.prune(now))
             self._prune(now)
 
     def _prune(self, now: datetime) -> None:
         """A part at a time: storing what comes in goes on in between."""
         try:
-            over = prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE
+            with cells():
+                over = prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE
             self._chain.unpruned = ""
         except NotAsSigned as fault:
             self._chain.unpruned, over = str(fault), fault.removed < PRUNED_AT_ONCE
+        except UnreadableCell as fault:
+            self._chain.unpruned, over = f"Calls are not removed for their age: {fault}", True
         if over:
             self._pruned = now
+
+    def _try(self, what: str, chore: Callable[[], None]) -> None:
+        """What somebody has put into the database keeps no call from being recorded. `what`: is not done then."""
+        try:
+            with cells(), transaction.atomic() if connection.in_atomic_block else nullcontext():
+                chore()
+        except UnreadableCell as fault:
+            self._faults.undone(what, str(fault))
+        else:
+            self._faults.done(what)
 
     def run_once(self) -> int:
         """Stores what is there now and returns the number of new rows. Raises `DatabaseError`."""
@@ -97,6 +113,7 @@ class Writer:
                 stored += self._drain(segment, segments)
             self._tidy(owner, segments, alive=alive)
         self._tell(at_once=stored > 0)
+        self._chain.keep_copies()
         self._chain.tell()
         self._faults.tell()
         return stored
@@ -209,11 +226,14 @@ class Writer:
         return sum(self._store([record]) for record in records)
 
     def _store_or_look_again(self, records: Sequence[CallRecord]) -> int:
-        """A place in the chain may be taken by a row that is not ours: then the chain is looked at again."""
+        """A place in the chain may be taken by a row that is not ours, and a database that went away may have committed
+        before: then the chain is looked at again."""
         try:
             return self._store_batch(records)
-        except IntegrityError:
+        except DatabaseError as error:
             self._chain.look_again()
+            if not isinstance(error, IntegrityError):
+                raise
         return self._store_batch(records)
 
     def _store_batch(self, records: Sequence[CallRecord]) -> int:
@@ -227,8 +247,8 @@ class Writer:
             rows = [_row(record) for record in unique.values()]
             head = self._chain.extend(rows)
             RequestLog.objects.bulk_create(rows, batch_size=500)
-            rollups.add(rows)
-            uses.add(rows)
+            self._try("Calls are not summed up", lambda: rollups.add(rows))
+            self._try("Uses of methods are not noted", lambda: uses.add(rows))
             self._on_rows(_last_use(unique.values()))
         self._chain.reached(head)
         return len(rows)

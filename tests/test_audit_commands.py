@@ -25,8 +25,16 @@ from gateway.management.commands.write_journal import Command as WriteJournal
 from gateway.models import ConfigChange
 from gateway.places import audit_folder, journal_folder
 from telemetry.audit import verdict
+from telemetry.audit.keys import open_signer
 from telemetry.journal import Journal
-from telemetry.models import AuditCheckpoint, AuditVerification, LegalHold, RequestLog, RetentionRule
+from telemetry.models import (
+    AuditCheckpoint,
+    AuditTombstone,
+    AuditVerification,
+    LegalHold,
+    RequestLog,
+    RetentionRule,
+)
 from telemetry.types import CallRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -405,6 +413,53 @@ def test_a_signing_key_that_cannot_be_read_stops_the_writer_with_its_name(state:
     with pytest.raises(CommandError, match=r"signing\.key") as refused:
         call_command(WriteJournal())
     assert refused.value.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("audit_prune",), ("audit_restored", "--reason", "the disk broke")],
+    ids=lambda given: given[0],
+)
+def test_a_command_makes_no_signing_key_and_uses_no_other(state: Path, command: tuple[str, ...]) -> None:
+    RetentionRule.objects.create(days=30)
+    place = audit_folder()
+    believed, own = place.public_keys(), place.key.read_bytes()
+    place.key.unlink()
+    with pytest.raises(CommandError, match=r"is missing \(.*signing\.key\): bring it back") as refused:
+        run(*command)
+    assert refused.value.returncode == 2
+    assert not place.key.exists()
+    open_signer(place.key, place.folder.with_name("elsewhere"))
+    with pytest.raises(CommandError, match=r"is another one \(.*signing\.key\)") as refused:
+        run(*command)
+    assert refused.value.returncode == 2
+    assert (place.public_keys(), RequestLog.objects.count()) == (believed, 5)
+    place.key.write_bytes(own)
+    run(*command)
+    assert place.public_keys() == believed
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="a column of PostgreSQL's takes nothing else")
+def test_a_cell_that_cannot_be_read_keeps_old_calls_and_is_told(state: Path) -> None:
+    RetentionRule.objects.create(days=30)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE telemetry_requestlog SET call_id = 'x' WHERE sequence = 3")
+    with pytest.raises(
+        CommandError, match="Not all that is due was removed: something in the database cannot be"
+    ):
+        run("audit_prune")
+    assert RequestLog.objects.values("pk").count() == 5
+
+
+def test_a_restored_database_with_more_wrong_with_it_is_refused(state: Path) -> None:
+    RequestLog.objects.filter(sequence__gt=3).delete()
+    AuditCheckpoint.objects.all().delete()
+    with pytest.raises(
+        CommandError, match=r"Nothing was signed: chain \w+ does not only lack its end"
+    ) as refused:
+        run("audit_restored", "--reason", "the disk broke")
+    assert refused.value.returncode == 2
+    assert AuditTombstone.objects.count() == 0
 
 
 def test_rules_and_holds_are_in_the_change_log(state: Path) -> None:

@@ -136,6 +136,14 @@ def test_a_broken_signing_key_of_the_state_folder_is_named(bare: RunningGateway)
     assert f"The key that signs the record cannot be used ({path})" in refused(bare)
 
 
+def test_a_start_that_makes_another_signing_key_says_so(bare: RunningGateway) -> None:
+    assert "signing.key" not in bare.manage("prepare").stderr, "the first one is no news"
+    path = bare.folder / "var" / "audit" / "signing.key"
+    path.unlink()
+    assert f"warning: {path} was missing, though a key has signed the record" in bare.manage("prepare").stderr
+    assert "signing.key" not in bare.manage("prepare").stderr
+
+
 def test_a_server_whose_record_cannot_be_signed_says_so_within_seconds(
     tmp_path: Path, fake: FakeProvider
 ) -> None:

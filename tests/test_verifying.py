@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 from conftest import CHARLIE, RunningGateway, provider_entry, running_gateway
+from django.db import connection
 from fake_provider import FakeProvider
 
+from gateway.management.commands.write_journal import hourly
 from gateway.verifying import Schedule
 from gateway.writer_process import WriterProcess
 from telemetry.audit import verdict
 from telemetry.audit.verdict import NAME, Verdict
 from telemetry.audit.verification import due_since
 from telemetry.journal import Journal
-from telemetry.models import AuditCheckpoint, AuditVerification
+from telemetry.models import AuditCheckpoint, AuditVerification, LegalHold
 from telemetry.types import Intent
+from telemetry.unreadable import UnreadableCell, cells
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -94,6 +97,20 @@ def test_a_verification_in_the_future_ends_no_schedule(begun: Begun) -> None:
     verified(NOW + 10_000 * HOUR)
     schedule = Schedule(24)
     schedule.look(NOW + HOUR)
+    assert len(begun) == 1
+    schedule.stop()
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="a column of PostgreSQL's takes nothing else")
+def test_a_hold_that_cannot_be_read_keeps_nobody_from_verifying(begun: Begun) -> None:
+    signed(NOW)
+    LegalHold.objects.create(reason="case 7", since=NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE telemetry_legalhold SET since = '2026-13-45 00:00:00'")
+    schedule = Schedule(24)
+    with pytest.raises(UnreadableCell), cells():
+        hourly(schedule)(NOW + 24 * HOUR)
     assert len(begun) == 1
     schedule.stop()
 

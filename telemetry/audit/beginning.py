@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from telemetry.audit.canonical import link_of
-from telemetry.audit.proof import genuine_tombstones
 from telemetry.audit.reader import LARGEST
+from telemetry.audit.stones import covering, genuine
 from telemetry.audit.verifier import Signatures, is_checkpoint
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
@@ -62,18 +62,15 @@ def _first_row(chain: str) -> int | None:
 def _now(signatures: Signatures, chain: str, first: int) -> Beginning:
     """As the tombstones tell it. `first`: the number of the first checkpoint that is there."""
     if first > 1:
-        for stone in AuditTombstone.objects.filter(chain=chain).order_by("-pk").iterator(chunk_size=50):
-            entry = stone.entry()
-            if (begins := entry.get("begins")) and not signatures.fault("tombstone", entry):
+        for entry in genuine(AuditTombstone.objects.filter(chain=chain).order_by("-pk"), signatures):
+            if begins := entry.get("begins"):
                 return Beginning(begins["number"], begins["sequence"], begins["previous"])
     return Beginning(1, 0, "")
 
 
 def _gone_upto(signatures: Signatures, chain: str, start: int, runs: Iterable[Sequence[Any]]) -> int:
     """The last row up to which none is missing without a tombstone, from `start` on."""
-    told = [
-        run for entry in genuine_tombstones(signatures, chain, start + 1, LARGEST) for run in entry["runs"]
-    ]
+    told = [run for entry in covering(chain, start + 1, LARGEST, signatures) for run in entry["runs"]]
     end = start
     for first, last in sorted((int(run[0]), int(run[1])) for run in (*told, *runs)):
         if first > end + 1:

@@ -5,33 +5,21 @@ where it stopped. It begins another one when what the database holds is not what
 restored, or somebody added rows. The record goes on, and `audit_verify` tells what happened to the old chain.
 """
 
-import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
 from telemetry.audit.copies import Copies
+from telemetry.audit.head import Broken, Head, resumed
 from telemetry.audit.keys import KEY, Signer
 from telemetry.audit.standing import Standing
-from telemetry.audit.verifier import ZEROS, link_of, row_hash
-from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
+from telemetry.audit.verifier import link_of, row_hash
+from telemetry.models import AuditCheckpoint, RequestLog
 from telemetry.replaced_file import replace_file
 
 NAME = "chain"
-
-
-@dataclass(frozen=True)
-class Head:
-    """How far the chain has come. `signed`: the number of the last checkpoint; `link`: what the next says of it."""
-
-    chain: str = field(default_factory=lambda: secrets.token_hex(8))
-    sequence: int = 0
-    hash: str = ZEROS
-    signed: int = 0
-    link: str = ""
 
 
 class Chain:
@@ -40,59 +28,71 @@ class Chain:
     def __init__(self, folder: Path, signer: Signer, copies: Copies) -> None:
         self._name = folder / NAME
         self.signer, self._copies = signer, copies
+        self._believed = signer.signatures
         self._standing = Standing(folder)
         self._head: Head | None = None
-        self.broken = self.unpruned = ""
+        self._signed: Head | None = None
+        self._may_be: tuple[Head, ...] = ()
+        self.broken = self.unpruned = self.rekeyed = ""
 
     def tell(self) -> None:
         """Faults, for the server's health."""
-        self._standing.tell((self.broken, self.unpruned, self._copies.fault))
+        self._standing.tell((self.broken, self.rekeyed, self.unpruned, self._copies.fault))
 
     @property
     def head(self) -> Head:
         if self._head is None:
-            self._head = self._resumed() or self._begun()
+            self._head, self._may_be = self._resumed() or self._begun(), ()
         return self._head
 
     def look_again(self) -> None:
-        """After a statement failed: somebody may have put rows where the next ones belong."""
+        """After a statement failed: somebody may have put rows where the next ones belong, and whether what was signed
+        last has been committed is not known. Nothing else is gone on with than what this writer has signed."""
+        if self._head is not None:
+            self._may_be = (self._head,) if self._signed is None else (self._head, self._signed)
         self._head = None
 
     def extend(self, rows: Sequence[RequestLog]) -> Head:
         """Places the rows behind the head and signs. Inside the transaction that stores them; then `reached`."""
         placed = _place(rows, self.head)
-        return self._sign(self.head, placed, len(rows))
+        self._signed = self._sign(self.head, placed, len(rows))
+        return self._signed
 
     def reached(self, head: Head) -> None:
         """The transaction has been committed; now the copy outside is written."""
-        self._head = head
-        self._copies.follow(head.chain)
+        self._head, self._signed = head, None
+        self.follow()
+
+    def follow(self) -> None:
+        """Appends to the copies outside what they lack."""
+        self._copies.follow(self.head.chain, self._believed)
+
+    def keep_copies(self) -> None:
+        """Where somebody has moved the file away, it is begun anew without waiting for the next call."""
+        if self._copies.are_due():
+            self.follow()
 
     def _resumed(self) -> Head | None:
         """The chain that this folder names, as the database has it; None when it cannot be gone on with."""
         try:
             chain = self._name.read_text().strip()
         except FileNotFoundError:
-            if has_signed(self._name.parent, [self.signer.key_id]):
+            if has_signed(self._name.parent, self._believed.keys):
                 self.broken = (
                     f"The file that names this writer's chain is missing ({self._name}): another was begun"
                 )
             return None
-        last = AuditCheckpoint.objects.filter(chain=chain).order_by("-number").first()
-        row = RequestLog.objects.filter(chain=chain).order_by("-sequence").only("sequence", "hash").first()
-        outside = self._copies.last(chain)
-        if last is None and row is None and outside is None:
-            return Head(chain)
-        if last is None or (outside and outside["number"] > last.number):
-            self.broken = (
-                "The database is older than what was signed: a copy was restored, or rows were removed"
-            )
+        try:
+            head = resumed(chain, self._believed, self._copies)
+        except Broken as fault:
+            self.broken = str(fault)
             return None
-        entry = last.entry()
-        if not _fits(row, entry):
-            self.broken = "The last rows of the record are not those that were signed"
+        if self._may_be and head not in self._may_be:
+            self.broken = "The database does not end in what this writer signed last: somebody changed it"
             return None
-        return Head(chain, int(entry["sequence"]), str(entry["hash"]), last.number, link_of(entry))
+        if head.key not in ("", self.signer.key_id):
+            self.rekeyed = f"The record is signed with another key from now on: {self.signer.key_id} instead of {head.key}"
+        return head
 
     def _begun(self) -> Head:
         head = Head()
@@ -119,7 +119,7 @@ class Chain:
             chain=reached.chain, number=number, sequence=reached.sequence, signed_at=now, line=line
         )
         kept.save(force_insert=True)
-        return replace(reached, signed=number, link=link_of(kept.entry()))
+        return replace(reached, signed=number, link=link_of(kept.entry()), key=self.signer.key_id)
 
 
 def has_signed(folder: Path, key_ids: Iterable[str]) -> bool:
@@ -127,16 +127,6 @@ def has_signed(folder: Path, key_ids: Iterable[str]) -> bool:
     return (folder / KEY).exists() and any(
         AuditCheckpoint.objects.filter(line__contains=f'"key":"{key}"').exists() for key in key_ids
     )
-
-
-def _fits(row: RequestLog | None, entry: dict[str, Any]) -> bool:
-    """Whether the record ends where the last checkpoint says; rows that were pruned need not be there."""
-    last = int(entry["sequence"])
-    if row is not None and not isinstance(row.sequence, int):
-        return False  # SQLite takes any kind of value
-    if row is not None and row.sequence is not None and row.sequence >= last:
-        return (row.sequence, row.hash) == (last, entry["hash"])
-    return AuditTombstone.objects.filter(chain=entry["chain"], first__lte=last, last__gte=last).exists()
 
 
 def _place(rows: Sequence[RequestLog], head: Head) -> Head:

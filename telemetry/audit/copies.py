@@ -1,22 +1,24 @@
 """The copies of the checkpoints outside the database: one line of JSON each, only ever appended.
 
 The database is written first. What it has and the file lacks, after a crash or while the file could not be
-written, is appended with the next checkpoint.
+written, is appended when the writer starts, or with the next checkpoint. A file that was moved away is begun anew with
+what the database has of all chains, those of other writers and of earlier times first: where the writer's own is in the
+file, theirs are whole.
 """
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import msgspec
-
-from telemetry.audit.verifier import encoded, is_checkpoint
-from telemetry.models import AuditCheckpoint
+from telemetry.audit import kept
+from telemetry.audit.kept import LONGEST, Kept, checkpoint
+from telemetry.audit.verifier import Signatures, encoded
 
 TAIL_BYTES = 64 * 1024
-_decode = msgspec.json.decode
+LOOK_EVERY_S = 5.0
 
 
 class Copies:
@@ -26,28 +28,37 @@ class Copies:
         self.path = path
         self.fault = ""
         self._reached: dict[str, int] = {}
+        self._looked = 0.0
 
-    def follow(self, chain: str) -> None:
+    def follow(self, chain: str, believed: Signatures) -> None:
+        """Appends what the database has of this chain and the file lacks; where the file has nothing of it, the other
+        chains' before."""
         try:
-            reached = self._reached.get(chain)
-            if reached is None or not self.path.exists():
-                last = self.last(chain)
-                reached = last["number"] if last else 0
-            newer = AuditCheckpoint.objects.filter(chain=chain, number__gt=reached).order_by("number")
-            lines = list(newer.values_list("number", "line"))
-            if lines:
-                self._append("".join(f"{line}\n" for _, line in lines))
-                reached = lines[-1][0]
-            self._reached[chain] = reached
+            if not self._reached.get(chain) or not self.path.exists():
+                last = self.last(chain, believed)
+                if last is None and kept.has(chain):
+                    self._append_new(kept.of_others(chain), self._highest())
+                self._reached = {chain: last["number"] if last else 0}
+            self._append_new(kept.of_chain(chain, self._reached[chain]), self._reached)
             self.fault = ""
         except OSError as error:
+            self._reached = {}  # a part of it may have been written
             self.fault = f"The checkpoints cannot be copied to {self.path}: {error.strerror}"
 
-    def last(self, chain: str) -> dict[str, Any] | None:
-        """The newest of this chain in the file; None when there is none, or no file. Read from the end."""
+    def are_due(self) -> bool:
+        """Whether the file that was there is missing, or could not be written: asked every few seconds."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY_S:
+            return False
+        self._looked = now
+        return bool(self.fault) or (any(self._reached.values()) and not os.path.exists(self.path))
+
+    def last(self, chain: str, believed: Signatures) -> dict[str, Any] | None:
+        """The newest genuine one of this chain in the file; None when there is none, or no file. Read from the end."""
+        name = encoded(chain)
         for line in self._backwards():
-            entry = _checkpoint(line)
-            if entry is not None and entry["chain"] == chain:
+            entry = checkpoint(line) if name in line else None
+            if entry is not None and entry["chain"] == chain and not believed.fault("checkpoint", entry):
                 return entry
         return None
 
@@ -61,14 +72,11 @@ class Copies:
         if not upto:
             return
         with self.path.open("rb") as file:
-            reached, cut = 0, (0, b"")
-            for number, line in enumerate(file, 1):
-                reached += len(line)
-                if reached > upto or not line.endswith(b"\n"):
-                    break
+            cut = 0, b""
+            for number, line in enumerate(_whole_lines(file, upto), 1):
                 if cut[0] and not line.startswith(cut[1]):
                     yield *cut, None
-                entry = _checkpoint(line)
+                entry = checkpoint(line)
                 cut = (0, b"") if entry is not None else (number, line.rstrip(b"\n"))
                 if entry is not None:
                     yield number, line, entry
@@ -78,18 +86,34 @@ class Copies:
     def of(self, chain: str, upto: int) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """The copies of one chain alone, each as text and as what it says."""
         name = encoded(chain)
-        with self.path.open("rb") if upto else nullcontext(()) as file:
-            for line in file:
-                upto -= len(line)
-                if upto < 0:
-                    return
+        with self.path.open("rb") if upto else nullcontext(None) as file:
+            for line in _whole_lines(file, upto) if file is not None else ():
                 # Parsing those of all other chains, for each chain anew, would cost more than all the rest.
-                entry = _checkpoint(line) if name in line and line.endswith(b"\n") else None
+                entry = checkpoint(line) if name in line else None
                 if entry is not None and entry["chain"] == chain:
                     yield line, entry
 
+    def _highest(self) -> dict[str, int]:
+        """By chain: the highest number in the file."""
+        highest: dict[str, int] = {}
+        for _, _, entry in self.lines(self.size()):
+            if entry is not None:
+                highest[entry["chain"]] = max(entry["number"], highest.get(entry["chain"], 0))
+        return highest
+
+    def _append_new(self, pages: Iterable[list[Kept]], reached: dict[str, int]) -> None:
+        """`reached`: the highest number of each chain that is there; it is brought up to date."""
+        for page in pages:
+            lines = []
+            for chain, number, line in page:
+                if number > reached.get(chain, 0):
+                    lines.append(line + b"\n")
+                    reached[chain] = number
+            if lines:
+                self._append(b"".join(lines))
+
     def _backwards(self) -> Iterator[bytes]:
-        """The whole lines of the file, the last one first."""
+        """The whole lines of the file, the last one first; of one longer than any of ours, a part."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -105,34 +129,47 @@ class Copies:
                 if pieces:
                     yield from reversed(pieces if is_whole else pieces[:-1])
                     is_whole = True
-                tail = beginning
+                tail = beginning[: LONGEST + 1]  # which tells that it is too long, and no more has to be kept
             if is_whole:
                 yield tail
 
-    def _append(self, text: str) -> None:
+    def _append(self, lines: bytes) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with open(fd, "ab") as file:
-            if (size := os.fstat(fd).st_size) and os.pread(fd, 1, size - 1) != b"\n":
-                text = _after_what_was_cut_off(fd, size) + text
-            file.write(text.encode())
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                lines = _after_what_was_cut_off(fd, size) + lines
+            file.write(lines)
             file.flush()
             os.fsync(fd)
 
 
-def _after_what_was_cut_off(fd: int, size: int) -> str:
-    """Removes the line that a crash cut off; where the file only grows, it stays, and the next one begins a new line."""
+def _whole_lines(file: BinaryIO, upto: int) -> Iterator[bytes]:
+    """The lines that end within the first `upto` bytes; of one longer than any of ours, its beginning."""
+    reached = 0
+    while line := file.readline(LONGEST + 1):
+        end = line
+        reached += len(line)
+        while not end.endswith(b"\n"):
+            end = file.readline(LONGEST + 1)
+            reached += len(end)
+            if not end or reached > upto:
+                return
+        if reached > upto:
+            return
+        yield line
+
+
+def _after_what_was_cut_off(fd: int, size: int) -> bytes:
+    """Removes the line that a crash cut off; where the file only grows, it stays, and the next one begins a new line.
+    So does what is too long to be a line of ours."""
     start = max(0, size - TAIL_BYTES)
+    end = os.pread(fd, size, start).rfind(b"\n")
+    if end < 0 and start:
+        return b"\n"
     try:
-        os.ftruncate(fd, start + os.pread(fd, size, start).rfind(b"\n") + 1)
+        os.ftruncate(fd, start + end + 1)
     except OSError:
-        return "\n"
-    return ""
-
-
-def _checkpoint(line: bytes) -> dict[str, Any] | None:
-    try:
-        entry = _decode(line)
-    except (ValueError, RecursionError):
-        return None
-    return entry if is_checkpoint(entry) else None
+        return b"\n"
+    return b""

@@ -8,12 +8,14 @@ what auditors are given.
 import base64
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from telemetry.audit.verifier import Signatures, encoded, key_id, signed_bytes
+from telemetry.replaced_file import replace_file
 
 BELIEVED = "believed"
 KEY = "signing.key"
@@ -43,23 +45,57 @@ class Signer:
 
 
 def open_signer(path: Path, folder: Path) -> Signer:
-    """Makes the key when there is none. `folder`: where the public key is left. Raises `KeyFileError`."""
+    """Makes the key when there is none, and has it believed: for a server's start and its writer alone. `folder`: where
+    the public key is left. Raises `KeyFileError`."""
     try:
-        signer = Signer(Ed25519PrivateKey.from_private_bytes(_read_or_make(path)), _older_keys(folder))
-        believed = folder / BELIEVED / f"{signer.key_id}.pub"
+        try:
+            raw = _read(path)
+        except FileNotFoundError:
+            raw = _made(path)
+        signer = _signer(raw, folder)
+        believed = _believed(folder, signer)
         if not believed.exists():
             believed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            believed.write_text(base64.b64encode(signer.public).decode() + "\n")
+            replace_file(believed, base64.b64encode(signer.public) + b"\n", durable=True)
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"The key that signs the record cannot be used ({path}): {error}") from None
+        raise _unusable(path, error) from None
     return signer
 
 
-def _read_or_make(path: Path) -> bytes:
+def signer_in_use(path: Path, folder: Path) -> Signer:
+    """The key with which a server that was started here signs; none is made. Raises `KeyFileError`."""
     try:
-        return base64.b64decode(path.read_text().strip(), validate=True)
+        signer = _signer(_read(path), folder)
+        is_believed = _believed(folder, signer).exists()
     except FileNotFoundError:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        words = "bring it back; only the start of a server makes another one"
+        raise KeyFileError(f"The key that signs the record is missing ({path}): {words}") from None
+    except (OSError, ValueError) as error:
+        raise _unusable(path, error) from None
+    if not is_believed:
+        words = f"no server of this state folder has been started with it ({_believed(folder, signer)} is missing)"
+        raise KeyFileError(f"The key that signs the record is another one ({path}): {words}")
+    return signer
+
+
+def _signer(raw: bytes, folder: Path) -> Signer:
+    return Signer(Ed25519PrivateKey.from_private_bytes(raw), readable_keys(folder))
+
+
+def _unusable(path: Path, error: Exception) -> KeyFileError:
+    return KeyFileError(f"The key that signs the record cannot be used ({path}): {error}")
+
+
+def _believed(folder: Path, signer: Signer) -> Path:
+    return folder / BELIEVED / f"{signer.key_id}.pub"
+
+
+def _read(path: Path) -> bytes:
+    return base64.b64decode(path.read_text().strip(), validate=True)
+
+
+def _made(path: Path) -> bytes:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     raw = Ed25519PrivateKey.generate().private_bytes_raw()
     made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(made, "w") as file:
@@ -74,17 +110,18 @@ def believed_keys(folder: Path) -> list[bytes]:
     return [read_public(path) for path in sorted((folder / BELIEVED).glob("*.pub"))]
 
 
-def _older_keys(folder: Path) -> list[bytes]:
-    """A file that holds none is told of by each verification; it keeps nobody from signing."""
-    try:
-        return believed_keys(folder)
-    except KeyFileError:
-        return []
+def readable_keys(folder: Path) -> list[bytes]:
+    """Of the keys that are believed those that can be read: for the writer, which no file there must keep from storing."""
+    keys = []
+    for path in sorted((folder / BELIEVED).glob("*.pub")):
+        with suppress(KeyFileError):
+            keys.append(read_public(path))
+    return keys
 
 
 def read_public(path: Path) -> bytes:
     try:
-        key = base64.b64decode(path.read_text().strip(), validate=True)
+        key = base64.b64decode(path.read_text("utf-8-sig").strip(), validate=True)
         Ed25519PublicKey.from_public_bytes(key)
     except (OSError, ValueError) as error:
         raise KeyFileError(f"No public key can be read from {path}: {error}") from None

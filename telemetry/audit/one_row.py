@@ -8,7 +8,7 @@ from telemetry.audit.chain import row_of
 from telemetry.audit.proof import KnownLedger
 from telemetry.audit.verifier import ZEROS, Finding, Ledger, Signatures, Walk
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
-from telemetry.odd_rows import UNREADABLE
+from telemetry.unreadable import UNREADABLE
 
 
 def _hash_before(ledger: Ledger, first: int) -> str | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from telemetry.audit.chain import NAME, Chain, has_signed
 from telemetry.audit.copies import Copies
-from telemetry.audit.keys import KEY, Signer, believed_keys, open_signer
+from telemetry.audit.keys import KEY, Signer, believed_keys, open_signer, readable_keys, signer_in_use
 from telemetry.audit.verifier import key_id
 
 
@@ -18,11 +18,19 @@ class AuditFolder:
 
     def chain(self) -> Chain:
         """For the journal's writer alone. Raises `KeyFileError`."""
-        return Chain(self.folder, self.signer(), self.copies)
+        return Chain(self.folder, self.first_signer(), self.copies)
+
+    def first_signer(self) -> Signer:
+        """For a server's start and its writer: makes the key when there is none. Raises `KeyFileError`."""
+        return open_signer(self.key, self.folder)
 
     def signer(self) -> Signer:
-        """Makes the key when there is none. Raises `KeyFileError`."""
-        return open_signer(self.key, self.folder)
+        """The key that a server which was started here signs with. Raises `KeyFileError`, also when there is none."""
+        return signer_in_use(self.key, self.folder)
+
+    def lacks_its_key(self) -> bool:
+        """Whether the signing key is missing though one was used here."""
+        return not self.key.exists() and bool(readable_keys(self.folder))
 
     def chain_name(self) -> str | None:
         """Of the chain that the writer goes on with; None before the first one."""

@@ -9,8 +9,9 @@ from typing import Any
 
 from telemetry.audit import reader
 from telemetry.audit.canonical import link_of
-from telemetry.audit.verifier import ZEROS, Finding, Ledger, Signatures, Walk, is_tombstone
-from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
+from telemetry.audit.stones import covering
+from telemetry.audit.verifier import ZEROS, Finding, Ledger, Signatures, Walk
+from telemetry.models import AuditCheckpoint, RequestLog
 
 
 class KnownLedger(Ledger):
@@ -70,7 +71,7 @@ def prove(signatures: Signatures, chain: str, first: int, last: int) -> Proof:
     marks = sorted({entry["sequence"] for entry in entries if ledger.mark(entry["sequence"]) is not None})
     start = marks[0] if marks and marks[0] < first else 0
     end = max([last, *marks])
-    findings += ledger.tombstones(genuine_tombstones(signatures, chain, start, end))
+    findings += ledger.tombstones(covering(chain, start, end, signatures))
     findings += _at_start(ledger, start)
     walk = Walk(ledger, at=start, previous=ledger.mark(start) if start else ZEROS)
     findings += walk.bodies(reader.bodies(chain, after=start, until=end))
@@ -96,12 +97,3 @@ def _at_start(ledger: KnownLedger, start: int) -> Iterator[Finding]:
     told = row.hash if row is not None else gone.digest if gone and gone.last == start else None
     if start and told not in (None, ledger.mark(start)):
         yield Finding("forged", ledger.chain, start, "its hash is not the one that was signed")
-
-
-def genuine_tombstones(signatures: Signatures, chain: str, first: int, last: int) -> Iterator[dict[str, Any]]:
-    """Those that may cover one of these rows."""
-    stones = AuditTombstone.objects.filter(chain=chain, last__gte=first, first__lte=last)
-    for stone in stones.iterator(chunk_size=50):
-        entry = stone.entry()
-        if is_tombstone(entry) and entry.get("chain") == chain and not signatures.fault("tombstone", entry):
-            yield entry

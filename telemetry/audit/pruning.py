@@ -13,11 +13,13 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Q
 
+from telemetry.audit.alone import alone
 from telemetry.audit.beginning import let_go, next_beginning
 from telemetry.audit.canonical import stamp
 from telemetry.audit.keys import Signer
-from telemetry.audit.proof import genuine_tombstones, prove
+from telemetry.audit.proof import prove
 from telemetry.audit.reader import LARGEST
+from telemetry.audit.stones import covering
 from telemetry.audit.verifier import ZEROS, Signatures
 from telemetry.holds import held_calls
 from telemetry.models import AuditTombstone, RequestLog, RetentionRule
@@ -79,6 +81,7 @@ class Done(NamedTuple):
 def _bury_next(signer: Signer, rule: int, behind: Place, at_once: int, *, by: str, now: datetime) -> Done:
     """Rules and holds are asked inside the transaction: one that was set a moment ago counts. Who else prunes waits."""
     with transaction.atomic():
+        alone()
         named, due = next(
             ((each, found) for each, found in due_by_rule(now) if each.pk == rule), (None, None)
         )
@@ -205,7 +208,7 @@ def _hashes_before(signatures: Signatures, chain: str, firsts: Sequence[int]) ->
     found = {(sequence or 0) + 1: digest for sequence, digest in rows.values_list("sequence", "hash")}
     missing = [first for first in firsts if first not in found and first > 1]
     if missing:
-        stones = genuine_tombstones(signatures, chain, min(missing) - 1, max(missing) - 1)
+        stones = covering(chain, min(missing) - 1, max(missing) - 1, signatures)
         found |= {run[1] + 1: run[2] for entry in stones for run in entry["runs"]}
     return {1: ZEROS} | found
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import DatabaseError
 from django.db.models import Max, QuerySet
 
 from telemetry.audit import reader, storage
@@ -34,11 +33,10 @@ from telemetry.audit.verifier import (
     shown,
 )
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog, Signed
+from telemetry.unreadable import UNREADABLE, UnreadableCell, cells
 
 KEPT = 100
 NEVER = datetime.min.replace(tzinfo=UTC)
-UNREADABLE = (DatabaseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What reading raises where somebody has put into a column what it cannot hold."""
 
 
 @dataclass
@@ -299,17 +297,22 @@ def newest() -> tuple[AuditCheckpoint | None, AuditVerification | None]:
 
 
 def due_since() -> datetime | None:
-    """Since when the whole record has not been verified: the last time it was, else its first signature."""
-    last = (
-        AuditVerification.objects.filter(whole=True)
-        .order_by("-pk")
-        .values_list("started_at", flat=True)
-        .first()
-    )
-    if last is not None:
-        return last
-    first = AuditCheckpoint.objects.order_by("pk").first()
-    return first.signed_at if first else None
+    """Since when the whole record has not been verified: the last time it was, else its first signature. None where
+    there is nothing to verify; `NEVER` where nothing says when."""
+    try:
+        with cells():
+            return _last_verified()
+    except UnreadableCell:
+        return NEVER
+
+
+def _last_verified() -> datetime | None:
+    whole = AuditVerification.objects.filter(whole=True).order_by("-pk").values_list("started_at", flat=True)
+    signed = AuditCheckpoint.objects.order_by("pk").values_list("signed_at", flat=True)
+    for moments in (whole, signed):
+        for moment in moments[:1]:
+            return moment or NEVER  # of some texts, SQLite's driver makes nothing without a word
+    return NEVER if RequestLog.objects.exists() else None
 
 
 def keep(verified: Verified, *, by: str, scope: str, whole: bool, started_at: datetime) -> AuditVerification:

@@ -1,5 +1,6 @@
 """A database that was restored from an older copy: its operator signs what is lost, and nothing else is hidden by it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from recorded import audit, serve, writer
 from signed import change, found, recorded
 
 from telemetry.audit.keys import signatures
-from telemetry.audit.restored import Lost, declare_restored
+from telemetry.audit.restored import Lost, NotOnlyLost, declare_restored
 from telemetry.journal import Journal
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
@@ -43,7 +44,7 @@ def declare(folder: Path) -> list[Lost]:
 def test_what_is_lost_is_a_finding_until_the_operator_signs_that_it_is(restored: Path) -> None:
     assert found(restored) == {("restored", 4)}
     (lost,) = declare(restored)
-    assert lost[1:] == (19, 30, 4, 5)
+    assert lost[1:5] == (19, 30, 4, 5)
     assert found(restored) == set()
     assert AuditTombstone.objects.get().entry()["reason"] == "restored: the disk broke"
     assert declare(restored) == [], "said once"
@@ -73,6 +74,74 @@ def test_a_copy_that_nobody_signed_is_not_declared(restored: Path) -> None:
         .replace('"number":5', '"number":9')
     )
     path.write_text(path.read_text() + forged + "\n")
+    assert "checkpoint #9: the last checkpoint there is was not signed" in refused(restored)
+
+
+def refused(folder: Path) -> str:
+    """In words. Nothing is signed."""
+    before = list(AuditTombstone.objects.values_list("pk", flat=True))
+    with pytest.raises(NotOnlyLost) as refusal:
+        declare(folder)
+    assert list(AuditTombstone.objects.values_list("pk", flat=True)) == before
+    return str(refusal.value)
+
+
+def old_chain() -> str:
+    return AuditCheckpoint.objects.order_by("pk")[0].chain
+
+
+def stone(line: str) -> None:
+    chain, now = old_chain(), datetime.now(UTC)
+    AuditTombstone.objects.create(chain=chain, first=19, last=30, rows=12, signed_at=now, line=line)
+
+
+def signed_further_back() -> None:
+    """So that rows 7 to 18, which were never lost, could be removed under the note."""
+    kept = AuditCheckpoint.objects.get(number=3)
+    AuditCheckpoint.objects.filter(number=3).update(line=kept.line.replace('"sequence":18', '"sequence":6'))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (signed_further_back, "checkpoint #3: the last checkpoint there is was not signed"),
+        (lambda: AuditCheckpoint.objects.filter(number=3).update(line="{}"), "checkpoint #3"),
+        (lambda: AuditCheckpoint.objects.filter(number=2).update(line="{}"), "checkpoint #2"),
+        (lambda: AuditCheckpoint.objects.filter(number=2).delete(), "#2"),
+        (lambda: RequestLog.objects.filter(sequence=9).update(status=500), "changed #9"),
+        (lambda: RequestLog.objects.filter(sequence=9).delete(), "deleted #9"),
+        (lambda: RequestLog.objects.filter(sequence__in=(17, 18)).delete(), "cut off #17"),
+        (lambda: stone('{"lost":1}'), "tombstone #19"),
+        (lambda: stone('{"runs":[[19,30,"",""]],"lost":{"first":4,"last":1000000000}}'), "tombstone #19"),
+        (lambda: stone('"lost":'), "tombstone #19"),
+    ],
+)
+def test_a_chain_with_anything_else_wrong_with_it_is_refused(
+    restored: Path, change: Callable[[], object], words: str
+) -> None:
+    change()
+    assert words in refused(restored)
+
+
+def test_what_is_wrong_with_another_chain_refuses_nothing(restored: Path) -> None:
+    RequestLog.objects.exclude(chain=old_chain()).filter(sequence=2).update(status=500)
+    (lost,) = declare(restored)
+    assert lost[1:5] == (19, 30, 4, 5)
+    assert found(restored) == {("changed", 2)}
+
+
+def test_what_is_found_to_be_lost_later_is_signed_behind_what_was_before(restored: Path) -> None:
+    """Of the copies, only a part was there at first."""
+    path = audit(restored).copies.path
+    whole = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in whole if '"number":5' not in line))
+    (first,) = declare(restored)
+    assert first[1:5] == (19, 24, 4, 4)
+    path.write_text("".join(whole))
+    assert found(restored) == {("restored", 5)}
+    (second,) = declare(restored)
+    assert second[1:5] == (25, 30, 5, 5)
+    assert (second.before, found(restored)) == (first.digest, set())
     assert declare(restored) == []
 
 
@@ -85,7 +154,7 @@ def test_a_whole_chain_that_is_lost_is_declared_too(recorded: Path) -> None:
     journal.close()
     assert ("restored", 1) in found(recorded)
     (lost,) = declare(recorded)
-    assert lost[1:] == (1, 30, 1, 5)
+    assert lost[1:5] == (1, 30, 1, 5)
     assert found(recorded) == set()
 
 

@@ -9,6 +9,7 @@ from gateway import changelog
 from gateway.places import audit_folder
 from telemetry.audit.keys import KeyFileError
 from telemetry.audit.pruning import NotAsSigned, due_by_rule, prune
+from telemetry.unreadable import UnreadableCell, cells
 
 
 class Command(BaseCommand):
@@ -35,8 +36,13 @@ class Command(BaseCommand):
         except KeyFileError as error:
             raise CommandError(str(error), returncode=2) from None
         try:
-            removed = prune(signer, now, by=changelog.operating_system_user())
+            with cells():
+                removed = prune(signer, now, by=changelog.operating_system_user())
         except NotAsSigned as fault:
             self.stdout.write(f"{fault.removed} calls removed")
             raise CommandError(f"{fault}; manage.py audit_verify says more") from None
+        except UnreadableCell as fault:
+            raise CommandError(
+                f"Not all that is due was removed: {fault}; manage.py audit_verify says more"
+            ) from None
         self.stdout.write(f"{removed} calls removed")

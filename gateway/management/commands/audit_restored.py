@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
 
 from gateway import changelog
 from gateway.places import audit_folder
 from telemetry.audit.keys import KeyFileError, signatures
-from telemetry.audit.restored import declare_restored
+from telemetry.audit.restored import NotOnlyLost, declare_restored
+from telemetry.unreadable import UnreadableCell, cells
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         if not reason:
             raise CommandError("Say why: the reason is signed", returncode=2)
         try:
-            with transaction.atomic():
+            with cells():
                 lost = declare_restored(
                     place.signer(),
                     signatures(place.public_keys()),
@@ -37,8 +37,10 @@ class Command(BaseCommand):
                     by=changelog.operating_system_user(),
                     now=datetime.now(UTC),
                 )
-        except (KeyFileError, OSError) as error:
+        except (KeyFileError, OSError, NotOnlyLost) as error:
             raise CommandError(str(error), returncode=2) from None
+        except UnreadableCell as fault:
+            raise CommandError(f"Nothing was signed: {fault}", returncode=2) from None
         for one in lost:
             self.stdout.write(
                 f"Chain {one.chain}: rows {one.first} to {one.last} are signed to be lost "

@@ -54,13 +54,22 @@ def make_state_folder() -> None:
         ) from None
 
 
-def open_signing_key() -> None:
-    """Makes it at the first start. Without it the journal's writer would end as often as it is started."""
+def open_signing_key() -> str:
+    """Makes it at the first start; later too, so that calls are recorded, but then it says so: the text, or empty.
+    Without a key the journal's writer would end as often as it is started."""
+    folder = audit_folder()
     try:
-        audit_folder().signer()
-    except KeyFileError as error:
+        is_lost = folder.lacks_its_key()
+        made = folder.first_signer().key_id
+    except (KeyFileError, OSError) as error:
         named = "LLM_CALLER_AUDIT_KEY_PATH: " if settings.ENVIRONMENT["LLM_CALLER_AUDIT_KEY_PATH"] else ""
         raise CommandError(f"{named}{error}", returncode=2) from None
+    if not is_lost:
+        return ""
+    return (
+        f"{folder.key} was missing, though a key has signed the record: another one was made, {made}. "
+        f"Unless it was moved away on purpose, bring it back before the next start"
+    )
 
 
 def example_of(name: str) -> Path:
@@ -97,7 +106,8 @@ class Command(BaseCommand):
         os.umask(0o077)  # the database file too is its owner's alone
         make_state_folder()
         log_file()
-        open_signing_key()
+        if said := open_signing_key():
+            self._hint(f"warning: {said}")
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
         # Before anything is made under keys that do not fit what is stored: a lost environment file was made anew.
         refuse(startup_problems())

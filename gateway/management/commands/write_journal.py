@@ -48,8 +48,10 @@ def hourly(schedule: Schedule) -> Callable[[datetime], None]:
     days = settings.ENVIRONMENT["LLM_CALLER_FAILED_AUTH_DAYS"]
 
     def done(now: datetime) -> None:
+        schedule.look(
+            now
+        )  # first: a cell that keeps the other from its work must not keep anybody from verifying
         beside.prune(now, failed_authentication_days=days)
-        schedule.look(now)
 
     return done
 
