@@ -87,7 +87,11 @@ def _checkpoints(chain: str, first: int, last: int) -> Iterator[dict[str, Any]]:
         "number__lte": kept.filter(sequence__gte=last).values_list("number", flat=True).first(),
     }
     named = {name: number for name, number in ends.items() if number is not None}
-    return (checkpoint.entry() for checkpoint in kept.filter(**named))
+    # Nothing else is read: a column that cannot be would keep all rows from being removed.
+    return (
+        checkpoint.entry()
+        for checkpoint in kept.filter(**named).only("chain", "line", *AuditCheckpoint.PLACE)
+    )
 
 
 def _at_start(ledger: KnownLedger, start: int) -> Iterator[Finding]:

@@ -160,7 +160,8 @@ def bury(signer: Signer, rows: Sequence[RequestLog], *, reason: str, by: str, no
         chain: _runs_of(signer.signatures, chain, [row for row in rows if row.chain == chain])
         for chain in dict.fromkeys(row.chain for row in rows)
     }
-    RequestLog.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    gone = RequestLog.objects.filter(pk__in=[row.pk for row in rows])
+    gone._raw_delete(gone.db)  # `delete` would read them first, and nothing hangs on them
     for chain, runs in told_of.items():
         begins = next_beginning(signer.signatures, chain, runs)
         count = sum(run.last - run.first + 1 for run in runs)

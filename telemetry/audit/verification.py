@@ -279,7 +279,7 @@ def _columns(kept: AuditCheckpoint | AuditTombstone, entry: dict[str, Any]) -> I
     beside = tuple(getattr(kept, name) for name in kept.PLACE)
     if beside != kept.columns(entry) or entry.get("signedAt") not in (None, stamp(kept.signed_at)):
         words = "the columns beside it are not what was signed"
-    elif kept.line != canonical(entry).decode() and entry["signature"]:
+    elif kept.line != canonical(entry).decode() and entry.get("signature"):
         words = "it is not written as it was signed: other readers may read something else"
     else:
         return

@@ -95,15 +95,37 @@ def test_an_end_that_cannot_be_read_begins_another_chain(recorded: Path, stateme
         ROW.format(f"model = {NO_TEXT}", 3),
         ROW.format("status = 'x'", 3),
         ROW.format("tool_id = x'00'", 3),
-        ROW.format("sequence = NULL", 3),
-        TOMBSTONE,
-        CHECKPOINT.format(f"signed_at = {NO_DAY}", 2),
+    ],
+)
+def test_what_cannot_be_read_of_old_calls_keeps_those_alone_that_were_signed_with_it(
+    recorded: Path, statement: str
+) -> None:
+    RetentionRule.objects.create(days=1)
+    spoil(statement)
+    assert started(recorded) == 1
+    assert "not removed for their age" in told(recorded)
+    assert list(RequestLog.objects.order_by("pk").values_list("sequence", flat=True)) == [1, 2, 3, 4, 5, 6, 31]
+
+
+@any_value
+@pytest.mark.parametrize("statement", [TOMBSTONE, CHECKPOINT.format(f"signed_at = {NO_DAY}", 2)])
+def test_what_is_signed_goes_by_its_line_alone(recorded: Path, statement: str) -> None:
+    RetentionRule.objects.create(days=1)
+    spoil(statement)
+    assert started(recorded) == 1
+    assert (told(recorded), RequestLog.objects.count()) == ("", 1)
+
+
+@any_value
+@pytest.mark.parametrize(
+    "statement",
+    [
         CHECKPOINT.format(f"line = {NO_TEXT}", 2),
         "UPDATE telemetry_retentionrule SET days = 'x'",
         f"INSERT INTO telemetry_legalhold(tool_id, since, until, reason, created_at) VALUES ('', {NO_DAY}, NULL, '', {NO_DAY})",
     ],
 )
-def test_what_cannot_be_read_of_old_calls_keeps_none_from_being_recorded(
+def test_rules_and_signatures_that_cannot_be_read_keep_none_from_being_recorded(
     recorded: Path, statement: str
 ) -> None:
     RetentionRule.objects.create(days=1)
@@ -115,13 +137,15 @@ def test_what_cannot_be_read_of_old_calls_keeps_none_from_being_recorded(
 
 @any_value
 @pytest.mark.parametrize("moment", [NO_DAY, "'x'"])
-def test_a_call_that_is_not_due_stops_no_removal(recorded: Path, moment: str) -> None:
+def test_a_call_that_is_not_due_keeps_those_alone_that_were_signed_with_it(
+    recorded: Path, moment: str
+) -> None:
     """A text that is above all moments."""
     RetentionRule.objects.create(days=1)
     spoil(ROW.format(f"started_at = {moment}", 30))
     assert started(recorded) == 1
-    assert RequestLog.objects.count() == 2
-    assert told(recorded) == ""
+    assert RequestLog.objects.count() == 7
+    assert "row 30" in told(recorded)
 
 
 @any_value
