@@ -6,40 +6,69 @@ Only superusers set them: removing calls, or keeping them from being removed, is
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 
+from telemetry import odd_rows
 from telemetry.known_clients import is_unheard_of
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, LegalHold, RetentionRule
+from telemetry.named_calls import linked
 from telemetry.read_only import ReadOnlyAdmin
 
 
-@admin.register(AuditCheckpoint)
-class CheckpointAdmin(ReadOnlyAdmin):
-    empty_says = "Nothing has been signed yet. The first call that is recorded will be."
-    empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
-    list_display = ("signed_at", "chain", "number", "sequence")
+class SignedAdmin(ReadOnlyAdmin):
+    """The moment as text: one that somebody made unreadable would make the whole list so."""
+
     search_fields = ("chain__exact",)
     search_help_text = "The whole name of a chain."
     sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return odd_rows.with_text(super().get_queryset(request), "signed_at")
+
+    @admin.display(description="Signed at")
+    def signed(self, row: Any) -> str:
+        return odd_rows.in_words(row.said)
+
+
+@admin.register(AuditCheckpoint)
+class CheckpointAdmin(SignedAdmin):
+    empty_says = "Nothing has been signed yet. The first call that is recorded will be."
+    empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
+    list_display = ("signed", "chain", "number", "sequence")
+    fields = readonly_fields = ("chain", "signed", "number", "sequence", "line")
 
 
 @admin.register(AuditTombstone)
-class TombstoneAdmin(ReadOnlyAdmin):
+class TombstoneAdmin(SignedAdmin):
     empty_says = "No call has been removed for its age. Retention rules decide which are."
     empty_link = ("Record of calls", "admin:telemetry_requestlog_changelist")
-    list_display = ("signed_at", "chain", "first", "last", "rows")
-    search_fields = ("chain__exact",)
-    search_help_text = "The whole name of a chain."
-    sortable_by = ()
+    list_display = ("signed", "chain", "first", "last", "rows")
+    fields = readonly_fields = ("chain", "signed", "first", "last", "rows", "line")
 
 
 @admin.register(AuditVerification)
 class VerificationAdmin(ReadOnlyAdmin):
     empty_says = "The record has not been verified yet. The server does it once a day; manage.py audit_verify does it at once."
     empty_link = ("For auditors", "docs")
-    list_display = ("started_at", "by", "scope", "rows", "found")
+    list_display = ("started_at", "by", "what", "whole", "rows", "found")
     search_fields = ("by", "scope")
     sortable_by = ()
+    fields = readonly_fields = (
+        *("started_at", "finished_at", "by", "what", "whole", "rows", "found"),
+        "what_was_found",
+    )
+
+    @admin.display(description="Scope", ordering="scope")
+    def what(self, row: AuditVerification) -> str:
+        """Earlier releases wrote UTC as an offset."""
+        return row.scope.replace("+00:00", " UTC")
+
+    @admin.display(description="Findings")
+    def what_was_found(self, row: AuditVerification) -> str:
+        findings = row.findings if isinstance(row.findings, list) else [row.findings]
+        return linked(findings, reverse("admin:telemetry_requestlog_changelist")) if findings else "none"
 
 
 class NamesClient(admin.ModelAdmin):

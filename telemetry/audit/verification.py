@@ -17,6 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.models import CharField, Max, Q, QuerySet
 from django.db.models.functions import Cast
 
+from telemetry import odd_rows
 from telemetry.audit import reader
 from telemetry.audit.canonical import stamp
 from telemetry.audit.copied import Copied
@@ -25,7 +26,8 @@ from telemetry.audit.period import end_of, start_of
 from telemetry.audit.verifier import BLOCK, MOST_FINDINGS, ZEROS, Finding, Ledger, Removals, Signatures, Walk
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog, Signed
 
-KEPT = 100
+KEPT, SCOPE = 100, 200
+"""Of a verification: the findings that are kept, and the letters of its scope."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 UNREADABLE = (DatabaseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading raises where somebody has put into a column what it cannot hold."""
@@ -314,8 +316,13 @@ def verify_row(signatures: Signatures, row: RequestLog) -> tuple[AuditCheckpoint
 
 
 def newest() -> tuple[AuditCheckpoint | None, AuditVerification | None]:
-    """The newest signature and the newest verification."""
-    return AuditCheckpoint.objects.order_by("-pk").first(), AuditVerification.objects.order_by("-pk").first()
+    """The newest signature, and the newest verification of the whole record against the gateway's own keys and copies:
+    what `/health` and the metrics go by. One of a part, or with a key that somebody brought along, says less."""
+    whole = AuditVerification.objects.filter(whole=True)
+    return (
+        odd_rows.first(AuditCheckpoint.objects.order_by("-pk"), "signed_at"),
+        odd_rows.first(whole.order_by("-pk"), "started_at"),
+    )
 
 
 def due_since() -> datetime | None:
@@ -334,6 +341,6 @@ def due_since() -> datetime | None:
 
 def keep(verified: Verified, *, by: str, scope: str, whole: bool, started_at: datetime) -> AuditVerification:
     return AuditVerification.objects.create(
-        started_at=started_at, finished_at=datetime.now(UTC), by=by, scope=scope, whole=whole, rows=verified.rows,
+        started_at=started_at, finished_at=datetime.now(UTC), by=by, scope=scope[:SCOPE], whole=whole, rows=verified.rows,
         found=verified.found, findings=[str(finding) for finding in verified.findings[:KEPT]],
     )  # fmt: skip

@@ -17,7 +17,7 @@ from telemetry.audit import verdict
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
 from telemetry.audit.verification import keep, verify
-from telemetry.audit.verifier import MOST_FINDINGS, Finding, told_of
+from telemetry.audit.verifier import MOST_FINDINGS, Finding, key_id, told_of
 
 NICENESS = 10
 NAMELESS = "the file that names the chain of this writer is missing, so that nothing says how far its copies have to reach"
@@ -87,10 +87,9 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"and {verified.found - len(verified.findings)} more of these kinds; --all tells them too"
             )
-        scope = f"{options['since'] or 'the first'} to {options['until'] or 'the last'}"
         by = BY_SCHEDULE if options["scheduled"] else changelog.operating_system_user()
         whole = not any(options[name] for name in ("since", "until", "checkpoints", "public_key"))
-        ended = keep(verified, by=by, scope=scope, whole=whole, started_at=began).finished_at
+        ended = keep(verified, by=by, scope=_scope(options, keys), whole=whole, started_at=began).finished_at
         if whole:
             with suppress(OSError):  # on a full disk the database still says it
                 verdict.tell(
@@ -107,3 +106,15 @@ class Command(BaseCommand):
             self.stdout.write("No public key is known here yet: nothing was ever signed.")
         if verified.found:
             raise SystemExit(1)
+
+
+def _scope(options: dict[str, Any], keys: list[bytes]) -> str:
+    """In words: which rows; and against which keys and copies, where these are not the gateway's own."""
+    ends = [f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "" for at in (options["since"], options["until"])]
+    told = [f"{ends[0] or 'the first'} to {ends[1] or 'the last'}"]
+    if options["public_key"]:
+        words = "the keys {} that were named" if len(keys) > 1 else "the key {} that was named"
+        told.append("with " + words.format(", ".join(map(key_id, keys))))
+    if options["checkpoints"]:
+        told.append(f"against the copies in {options['checkpoints'].name}")
+    return ", ".join(told)
