@@ -5,12 +5,14 @@ Only superusers set them: removing calls, or keeping them from being removed, is
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import DateTimeField, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
 from telemetry import odd_rows
+from telemetry.criteria import CLASSES
 from telemetry.known_clients import is_unheard_of
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, LegalHold, RetentionRule
 from telemetry.named_calls import linked
@@ -90,6 +92,19 @@ class RetentionRuleAdmin(NamesClient):
     list_display_links = ("__str__",)
     search_fields = ("tool_id", "outcome")
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **more: Any) -> Any:
+        """An outcome is chosen: one that no call ever has would remove nothing, without a word. What rules of before
+        say stays a choice."""
+        if db_field.name != "outcome":
+            return super().formfield_for_dbfield(db_field, request, **more)
+        known = [outcome for outcomes in CLASSES.values() for outcome in outcomes]
+        said = RetentionRule.objects.exclude(outcome__in=["", *known]).values_list("outcome", flat=True)
+        return forms.ChoiceField(
+            required=False,
+            choices=[("", "every one"), *((name, name) for name in (*known, *sorted(set(said))))],
+            help_text="As the record shows it.",
+        )
+
 
 @admin.register(LegalHold)
 class LegalHoldAdmin(NamesClient):
@@ -100,6 +115,12 @@ class LegalHoldAdmin(NamesClient):
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Released, not deleted: that there was one stays visible."""
         return False
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **more: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **more)
+        if field is not None and isinstance(db_field, DateTimeField):
+            field.help_text = f"{field.help_text} In UTC."
+        return field
 
     def get_exclude(self, request: HttpRequest, obj: object = None) -> tuple[str, ...]:
         """One that is released from the start would hold nothing."""
