@@ -54,11 +54,11 @@ class TombstoneAdmin(SignedAdmin):
 class VerificationAdmin(ReadOnlyAdmin):
     empty_says = "The record has not been verified yet. The server does it once a day; manage.py audit_verify does it at once."
     empty_link = ("For auditors", "docs")
-    list_display = ("started_at", "by", "what", "whole", "rows", "found")
+    list_display = ("started_at", "by", "what", "reach", "rows", "found")
     search_fields = ("by", "scope")
     sortable_by = ()
     fields = readonly_fields = (
-        *("started_at", "finished_at", "by", "what", "whole", "rows", "found"),
+        *("started_at", "finished_at", "by", "what", "reach", "rows", "found"),
         "what_was_found",
     )
 
@@ -66,6 +66,11 @@ class VerificationAdmin(ReadOnlyAdmin):
     def what(self, row: AuditVerification) -> str:
         """Earlier releases wrote UTC as an offset."""
         return row.scope.replace("+00:00", " UTC")
+
+    @admin.display(description="Whole", ordering="whole")
+    def reach(self, row: AuditVerification) -> str:
+        """In words: a sign for "no" would look like one for "failed"."""
+        return "whole" if row.whole else "a part, or by other keys or copies"
 
     @admin.display(description="Findings")
     def what_was_found(self, row: AuditVerification) -> str:

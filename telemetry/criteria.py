@@ -31,6 +31,8 @@ METHOD_CLASSES: Mapping[str, tuple[str, ...]] = {OF_MODELS: ("chat", "chatStream
 """A word for several methods: most clients ask for health and models far more often than for an answer."""
 STATE = {"served": "ok", "refused": "degraded", "failed": "failed", "broken-off": "off"}
 """How pages mark a class."""
+NOT_THE_FIRST: Mapping[str, str] = {"caller-override": "named by the caller", "fallback": "as a fallback"}
+"""How a provider came to be chosen, for a line of a list. The usual way is not told."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _PLACE = re.compile(r"(\d{1,18})-([0-9a-f]{32})", re.ASCII)

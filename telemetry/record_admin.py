@@ -11,7 +11,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from telemetry import captured_rows, odd_rows, saved_filters, tail
-from telemetry.criteria import LAST_MOMENT, STATE, Place, class_of
+from telemetry.criteria import LAST_MOMENT, NOT_THE_FIRST, STATE, Place, class_of
 from telemetry.filter_form import FilterForm
 from telemetry.filter_hints import hints
 from telemetry.models import RequestLog
@@ -77,6 +77,7 @@ class RequestLogAdmin(ReadOnlyAdmin):
                 "record": reverse("admin:telemetry_requestlog_changelist"),
                 "shown": SHOWN_LIVE,
                 "states": STATE,
+                "strategies": NOT_THE_FIRST,
             },
         }
         return render(request, "admin/telemetry/requestlog/live.html", context, status=200 if valid else 400)

@@ -21,7 +21,8 @@ from telemetry.models import RequestLog
 from telemetry.unindexed import is_beside, is_in
 
 PAGE = 50
-STRETCH, LONGEST_STRETCH = 500, 16_000
+STRETCH, LONGEST_STRETCH, LONGEST_OF_ROWS = 500, 16_000, 4_000
+"""Rows; the last where each row itself is read, and not only its place in indexes."""
 LEFT_OUT = ("attempts", "decision", "sanitised")
 """What a line of the list does not show, and what would take the longest to read."""
 BUDGET_S = 0.12
@@ -134,7 +135,7 @@ def _in_stretches(
 ) -> Found:
     found: list[RequestLog] = []
     began = last = time.monotonic()
-    length = STRETCH
+    length, longest = STRETCH, LONGEST_OF_ROWS if details else LONGEST_STRETCH
     while True:
         edges = _edges(way, way.rows(place), terms, length)
         if edges is None:
@@ -149,7 +150,7 @@ def _in_stretches(
         now = time.monotonic()
         # As long as there is time for, at the pace of this one.
         affordable = length * (budget_s - (now - began)) / max(now - last, 1e-6)
-        length, last = min(length * 4, LONGEST_STRETCH, int(affordable)), now
+        length, last = min(length * 4, longest, int(affordable)), now
         if length < STRETCH:
             return _page(way, found, place)
 

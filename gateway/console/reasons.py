@@ -65,8 +65,6 @@ MIDWAY: dict[str, str] = {
     "until then.",
 }
 """The same, of a stream of which the client had been sent something."""
-SHORTLY: dict[str, str] = {"caller-override": "named by the caller", "fallback": "as a fallback"}
-"""How a provider came to be chosen, for a line of a list. The usual way is not told."""
 HEALTH: dict[str, str] = {
     "ok": "ok",
     "degraded": "degraded",

@@ -10,7 +10,7 @@ from gateway.console import reasons
 from gateway.console.told import Decision, Told
 from gateway.console.told import told as read
 from gateway.invisible import parts
-from telemetry.criteria import STATE, class_of
+from telemetry.criteria import NOT_THE_FIRST, STATE, class_of
 
 register = template.Library()
 
@@ -39,7 +39,7 @@ def strategy_words(strategy: str) -> str:
 
 @register.filter
 def strategy_shortly(strategy: str) -> str:
-    return reasons.SHORTLY.get(strategy, "")
+    return NOT_THE_FIRST.get(strategy, "")
 
 
 @register.filter

@@ -94,7 +94,7 @@ def test_the_list_tells_a_whole_verification_from_a_part(olga: Browser) -> None:
     page = words(olga, VERIFICATIONS)
     assert "2026-11-01 00:00:00 UTC to the last" in page
     assert "+00:00" not in page
-    assert re.findall(r'field-whole">.*?alt="(\w+)"', page) == ["True", "False"]
+    assert re.findall(r'field-reach">(.*?)<', page) == ["whole", "a part, or by other keys or copies"]
 
 
 def test_a_verification_says_what_it_believed_and_compared_with(recorded: None, tmp_path: Path) -> None:
