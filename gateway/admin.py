@@ -12,7 +12,7 @@ from gateway import (
 )
 from gateway.console import change_log
 from gateway.console.change_log import TableFilter
-from gateway.console.configuration import MAY_CHANGE, MAY_SEE, require, shown
+from gateway.console.configuration import MAY_CHANGE, require, shown
 from gateway.console.plan import propose
 from gateway.models import ConfigChange, ConfigFile, ConfigVersion, StaffSecondFactor
 from gateway.naming import table_name
@@ -76,9 +76,9 @@ class ConfigVersionAdmin(KeptByTheProduct):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
+        """With its difference, for whoever may see versions: it tells no secret, only where one comes from."""
         version = self.get_object(request, object_id)
         context: dict[str, Any] = {
-            "may_see": request.user.has_perms(MAY_SEE),
             "may_change": request.user.has_perms(MAY_CHANGE),
         }
         if version is not None and self.has_view_permission(request, version):

@@ -1,11 +1,14 @@
 """What somebody looks for in the record, and a place in its order. Pure: nothing here asks the database."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from telemetry.families import MODEL_METHODS
 
 SERVED = ("ok",)
 REFUSED = (
@@ -24,8 +27,13 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "broken-off": BROKEN_OFF,
 }
 """How a call can have ended, in a word, and the outcomes that say so."""
+OF_MODELS = "of-models"
+METHOD_CLASSES: Mapping[str, tuple[str, ...]] = {OF_MODELS: MODEL_METHODS}
+"""A word for several methods: most clients ask for health and models far more often than for an answer."""
 STATE = {"served": "ok", "refused": "degraded", "failed": "failed", "broken-off": "off"}
 """How pages mark a class."""
+NOT_THE_FIRST: Mapping[str, str] = {"caller-override": "named by the caller", "fallback": "as a fallback"}
+"""How a provider came to be chosen, for a line of a list. The usual way is not told."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 _PLACE = re.compile(r"(\d{1,18})-([0-9a-f]{32})", re.ASCII)
@@ -46,6 +54,31 @@ class Term(NamedTuple):
         return row[self.column] in self.values
 
 
+class Detail(NamedTuple):
+    """What no index knows, so that row after row is looked at. `name`: what in a row, of these.
+
+    `asked`: a provider, in any attempt; `strategy`: the whole code; `reason`: a part of it, in any case.
+    """
+
+    name: str
+    value: str
+
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        if self.name == "asked":
+            return self.value in providers_in(row.get("asked", row.get("attempts")))
+        told: str = row[self.name]
+        return told == self.value if self.name == "strategy" else self.value.casefold() in told.casefold()
+
+
+def providers_in(attempts: Any) -> list[Any]:
+    """Whom these attempts asked. As JSON or what it says; what somebody made unreadable asked nobody."""
+    try:
+        told = json.loads(attempts) if isinstance(attempts, str | bytes) else attempts
+    except (ValueError, RecursionError):
+        return []
+    return [one.get("provider") for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+
+
 @dataclass(frozen=True, slots=True)
 class Criteria:
     """All of it has to be so. `since` ≤ started_at < `until`. `trace`: the id of a trace, or of the call."""
@@ -54,6 +87,7 @@ class Criteria:
     until: datetime | None = None
     terms: tuple[Term, ...] = ()
     trace: str = ""
+    details: tuple[Detail, ...] = ()
 
     @property
     def call_id(self) -> UUID | None:
@@ -71,7 +105,7 @@ class Criteria:
             return False
         if self.trace and self.trace != row["trace_id"] and self.call_id != row["call_id"]:
             return False
-        return all(term.matches(row) for term in self.terms)
+        return all(one.matches(row) for one in (*self.terms, *self.details))
 
 
 class Place(NamedTuple):

@@ -1,6 +1,7 @@
 """The filter of the record as people fill it in and as it stands in an address: one form reads both."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -8,8 +9,18 @@ from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import QueryDict
 
-from telemetry.criteria import CLASSES, Criteria, Place, Term, read_place
+from telemetry.criteria import (
+    CLASSES,
+    METHOD_CLASSES,
+    OF_MODELS,
+    Criteria,
+    Detail,
+    Place,
+    Term,
+    read_place,
+)
 from telemetry.families import METHODS
+from telemetry.filter_fields import PeerField, SpotField, moment, spellings, whole
 
 PERIODS = {
     "1h": ("the last hour", timedelta(hours=1)),
@@ -35,32 +46,29 @@ COLUMNS = {
     "config": "config_version",
 }
 """Filters that ask for a whole value, and their columns."""
-SAID = {"since": "from", "until": "before", "trace": "trace or call", "request": "request"}
+DETAILS = ("asked", "strategy", "reason")
+"""Filters by what no index knows."""
+STRATEGIES = {
+    "capability-default": "the first choice, with its default model",
+    "caller-override": "named by the caller",
+    "fallback": "a fallback (a later provider, or a general default model)",
+}
+WORDS = {
+    "strategy": STRATEGIES,
+    "method": {OF_MODELS: f"of models ({', '.join(METHOD_CLASSES[OF_MODELS])})"},
+}
+"""By filter, the values that are codes, as people read them."""
+SAID = {
+    "since": "from",
+    "until": "before",
+    "trace": "trace or call",
+    "request": "request",
+    "reason": "reason with",
+    "strategy": "chosen:",
+}
 """How a filter is called in a sentence, where its label would not do."""
 PLACES = ("older", "newer")
 """Parameters of an address beside the filter: where in the list it begins."""
-
-
-class MomentField(forms.DateTimeField):
-    default_error_messages = {"invalid": "Write a date and time as 2026-01-31 13:45, or the date alone."}
-
-    def to_python(self, value: Any) -> datetime | None:
-        try:
-            moment = super().to_python(value)
-            return moment.astimezone(UTC) if moment else None
-        except (OverflowError, ValueError):
-            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
-
-
-def _moment(label: str) -> MomentField:
-    places = {"placeholder": "2026-01-31 13:45", "size": 19, "autocomplete": "off"}
-    return MomentField(label=label, required=False, widget=forms.TextInput(attrs=places))
-
-
-def _whole(label: str, width: int, *, strip: bool = True) -> forms.CharField:
-    """`strip`: false where clients choose the text, and a blank at an end may be part of it."""
-    look = forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "size": 20})
-    return forms.CharField(label=label, required=False, max_length=width, widget=look, strip=strip)
 
 
 class FilterForm(forms.Form):
@@ -69,13 +77,17 @@ class FilterForm(forms.Form):
         required=False,
         choices=[("", "any time"), *((name, words) for name, (words, _) in PERIODS.items())],
     )
-    since = _moment("From (UTC)")
-    until = _moment("To, not included (UTC)")
-    client = _whole("Client", 200, strip=False)
-    token = _whole("Token id", 64)
-    provider = _whole("Provider", 100)
-    model = _whole("Model", 500, strip=False)
-    method = forms.ChoiceField(required=False, choices=[("", "any"), *((name, name) for name in METHODS)])
+    since = moment("From (UTC)")
+    until = moment("To, not included (UTC)")
+    client = whole("Client", 200, strip=False)
+    token = whole("Token id", 64)
+    provider = whole("Provider asked last", 100)
+    asked = whole("Provider asked at all", 100)
+    model = whole("Model", 500, strip=False)
+    method = forms.ChoiceField(
+        required=False,
+        choices=[("", "any"), *WORDS["method"].items(), *((name, name) for name in METHODS)],
+    )
     outcome = forms.ChoiceField(
         required=False,
         choices=[
@@ -84,9 +96,14 @@ class FilterForm(forms.Form):
             ("exactly", [(outcome, outcome) for outcomes in CLASSES.values() for outcome in outcomes]),
         ],
     )
-    request = _whole("Request id", 200, strip=False)
-    trace = _whole("Trace id or call id", 200)
-    peer = _whole("Address (peer)", 64)
+    strategy = forms.ChoiceField(
+        label="How it was chosen", required=False, choices=[("", "any"), *STRATEGIES.items()]
+    )
+    reason = whole("Reason (or a part of it)", 50)
+    request = whole("Request id", 200, strip=False)
+    trace = whole("Trace id or call id", 200)
+    peer = PeerField("Address (peer)")
+    spot = SpotField("Place in the chain")
     config = forms.IntegerField(
         label="Configuration version",
         required=False,
@@ -132,22 +149,30 @@ class FilterForm(forms.Form):
         return Criteria(
             since=now - period[1] if period else found["since"],
             until=found["until"],
-            terms=tuple(_term(name, found[name]) for name in COLUMNS if found[name] not in ("", None)),
+            terms=tuple(_terms(found)),
             trace=found["trace"],
+            details=tuple(Detail(name, found[name]) for name in DETAILS if found[name]),
         )
 
     def query(self) -> str:
         """As it stands in an address, in one order; "" where nothing is filtered."""
         return urlencode(self._given())
 
-    def words(self) -> str:
-        """For people, in one line."""
+    def words(self, besides: Collection[str] = ()) -> str:
+        """For people, in one line. `besides`: what is told elsewhere."""
         told = []
         for name, text in self._given():
+            if name in besides:
+                continue
             label = SAID.get(name) or str(self.fields[name].label or name).lower()
-            zone = " UTC" if name in ("since", "until") else ""
-            told.append(PERIODS[text][0] if name == "period" else f"{label} {text}{zone}")
+            said = WORDS.get(name, {}).get(text) or self._understood(name) or text
+            told.append(PERIODS[text][0] if name == "period" else f"{label} {said}")
         return ", ".join(told)
+
+    def _understood(self, name: str) -> str:
+        """Of a moment, which can be written in several ways and in any zone."""
+        found = getattr(self, "cleaned_data", {}).get(name)
+        return f"{found.replace(tzinfo=None).isoformat(sep=' ')} UTC" if isinstance(found, datetime) else ""
 
     def _given(self) -> list[tuple[str, str]]:
         texts = [(name, self._typed(name)) for name in self.fields]
@@ -158,10 +183,18 @@ class FilterForm(forms.Form):
         return text.strip() if getattr(self.fields[name], "strip", True) else text
 
 
-def _term(name: str, value: Any) -> Term:
-    if name == "outcome":
-        return Term("outcome", CLASSES.get(value, (value,)))
-    return Term(COLUMNS[name], (value,))
+def _terms(found: dict[str, Any]) -> Iterator[Term]:
+    several = {
+        "outcome": CLASSES,
+        "method": METHOD_CLASSES,
+        "peer": {found["peer"]: spellings(found["peer"])},
+    }
+    for name, column in COLUMNS.items():
+        if (value := found[name]) not in ("", None):
+            yield Term(column, several.get(name, {}).get(value, (value,)))
+    if found["spot"]:
+        chain, sequence = found["spot"]
+        yield from (Term("chain", (chain,)), Term("sequence", (sequence,)))
 
 
 def read_query(query: str) -> FilterForm:

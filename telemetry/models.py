@@ -256,7 +256,10 @@ class AuditVerification(models.Model):
         verbose_name = "verification"
 
     def __str__(self) -> str:
-        return f"{self.started_at:%Y-%m-%d %H:%M}: {self.found} findings in {self.rows} rows"
+        findings = "1 finding" if self.found == 1 else f"{self.found} findings"
+        return (
+            f"{self.started_at:%Y-%m-%d %H:%M}: {findings} in {self.rows} row{'' if self.rows == 1 else 's'}"
+        )
 
 
 class CallRollup(models.Model):

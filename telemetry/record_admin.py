@@ -11,8 +11,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from telemetry import captured_rows, odd_rows, saved_filters, tail
-from telemetry.criteria import LAST_MOMENT, STATE, Place, class_of
+from telemetry.criteria import LAST_MOMENT, NOT_THE_FIRST, STATE, Place, class_of
 from telemetry.filter_form import FilterForm
+from telemetry.filter_hints import hints
 from telemetry.models import RequestLog
 from telemetry.read_only import ReadOnlyAdmin
 from telemetry.search import LAST_ID, Found, find
@@ -56,6 +57,7 @@ class RequestLogAdmin(ReadOnlyAdmin):
             "query": form.query(),
             "words": form.words() if form.is_valid() else "",
             "links": links(form, found) if found else {},
+            "hints": hints(form.cleaned_data) if found and not found.rows and not form.place else [],
             "saved": saved_filters.seen_by(request.user),
             "save_form": saved_filters.SaveForm(request.user, initial={"query": form.query()}),
         }
@@ -75,6 +77,7 @@ class RequestLogAdmin(ReadOnlyAdmin):
                 "record": reverse("admin:telemetry_requestlog_changelist"),
                 "shown": SHOWN_LIVE,
                 "states": STATE,
+                "strategies": NOT_THE_FIRST,
             },
         }
         return render(request, "admin/telemetry/requestlog/live.html", context, status=200 if valid else 400)

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
-from telemetry.filter_form import FilterForm, read_query
+from telemetry.filter_form import read_query
 from telemetry.models import SavedFilter
 
 MOST = 100
@@ -93,6 +93,8 @@ def page(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     rows = [_Line(row, request.user, form if row == bound else None) for row in seen_by(request.user)]
     context |= {"title": "Saved filters", "rows": rows, "most": MOST}
     context["form"] = form if bound is None else None
+    if form is not None and bound is None:
+        context |= _unsaved(form.data.get("query", ""))
     return render(request, "admin/telemetry/requestlog/filters.html", context, status=400 if form else 200)
 
 
@@ -105,8 +107,16 @@ class _Line:
         self.form = form or SaveForm(user, kept=row, initial={"name": row.name, "shared": row.shared})
 
 
+def _unsaved(typed: str) -> dict[str, str]:
+    """The filter that was to be saved, so that it is not lost for its name; nothing where it was none."""
+    form = read_query(typed)
+    if not form.is_valid() or not form.query():
+        return {}
+    return {"unsaved": form.query(), "unsaved_words": form.words()}
+
+
 def words_of(query: str) -> str:
-    form: FilterForm = read_query(query)
+    form = read_query(query)
     return form.words() if form.is_valid() else "no longer a filter of this version"
 
 

@@ -1,7 +1,7 @@
 """Pages of the record by keyset: no counting, no skipping, and bounded work however rare the matches are.
 
 Each filtered column has an index by (column, time), so that one filter alone is read off its index. Of several,
-one is followed and the others are looked at beside it. Which one is rarest shows in how far back a number of its
+one is followed and the others are looked at beside it; where none is filtered, time itself is. Which one is rarest shows in how far back a number of its
 rows reaches; that is asked again for each stretch, and a stretch ends where the followed column's rows do. Two
 filters that are both frequent and never meet would still mean to read most of the table: after `BUDGET_S` the
 page says how far it looked, and goes on from there when asked.
@@ -11,21 +11,23 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Func, Max, Min, Q, QuerySet
-from django.db.models.lookups import In
+from django.db.models import Max, Min, Q, QuerySet
 
 from telemetry import odd_rows
 from telemetry.criteria import Criteria, Place, Term
 from telemetry.models import RequestLog
+from telemetry.unindexed import is_beside, is_in
 
 PAGE = 50
-STRETCH, LONGEST_STRETCH = 500, 16_000
+STRETCH, LONGEST_STRETCH, LONGEST_OF_ROWS = 500, 16_000, 4_000
+"""Rows; the last where each row itself is read, and not only its place in indexes."""
 LEFT_OUT = ("attempts", "decision", "sanitised")
 """What a line of the list does not show, and what would take the longest to read."""
 BUDGET_S = 0.12
+ONE_ROW = ("call_id", "sequence")
+"""Columns of which a value belongs to one row; the second within its chain, which is named beside it."""
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 Rows = QuerySet[RequestLog]
 
@@ -40,18 +42,6 @@ class Found:
     rows: list[RequestLog]
     more: bool = False
     looked_to: Place | None = None
-
-
-class Beside(Func):
-    """A column that no index is used for, so that the one which was chosen is."""
-
-    def as_sqlite(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        return self.as_sql(compiler, connection, template="+%(expressions)s", **more)
-
-    def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        number = self.source_expressions[0].output_field.get_internal_type().endswith("IntegerField")  # type: ignore[attr-defined]
-        nothing = "+ 0" if number else "|| ''"
-        return self.as_sql(compiler, connection, template=f"(%(expressions)s {nothing})", **more)
 
 
 class Direction:
@@ -99,8 +89,10 @@ class Direction:
     def read(self, rows: Rows, most: int) -> list[RequestLog]:
         return odd_rows.read(rows.order_by(f"{self._sign}started_at", f"{self._sign}call_id")[:most])
 
-    def edge(self, rows: Rows, term: Term, most: int) -> datetime | None:
-        """The farthest moment up to which this term has no more than `most` rows; None when it has none."""
+    def edge(self, rows: Rows, term: Term | None, most: int) -> datetime | None:
+        """The farthest moment up to which this term (None: any row) has no more than `most` rows; None when it has none."""
+        if term is None:
+            return self._edge_of(rows, most)
         share = max(most // len(term.values), 1)
         edges = [self._edge_of(rows.filter(**{term.column: value}), share) for value in term.values]
         there = [edge for edge in edges if edge is not None]
@@ -131,22 +123,26 @@ def find(
     way = Direction(criteria, older=older)
     place = way.start(place)
     terms = _terms(criteria)
-    if _is_read_off(terms):
-        return _page(way, way.read(way.rows(place).filter(*(_is(term) for term in terms)), PAGE + 1), None)
-    return _in_stretches(way, place, terms, budget_s)
+    details = [is_in(detail) for detail in criteria.details]
+    if _is_read_off(terms, details):
+        conditions = [_is(term) for term in terms] + details
+        return _page(way, way.read(way.rows(place).filter(*conditions), PAGE + 1), None)
+    return _in_stretches(way, place, terms, details, budget_s)
 
 
-def _in_stretches(way: Direction, place: Place | None, terms: tuple[Term, ...], budget_s: float) -> Found:
+def _in_stretches(
+    way: Direction, place: Place | None, terms: tuple[Term, ...], details: list[Q], budget_s: float
+) -> Found:
     found: list[RequestLog] = []
     began = last = time.monotonic()
-    length = STRETCH
+    length, longest = STRETCH, LONGEST_OF_ROWS if details else LONGEST_STRETCH
     while True:
         edges = _edges(way, way.rows(place), terms, length)
         if edges is None:
             return _page(way, found, None)
         end = way.farthest(edges.values())
         followed = next(term for term, edge in edges.items() if edge == end)
-        conditions = [_is(term) if term is followed else _is_beside(term) for term in terms]
+        conditions = [_is(term) if term is followed else is_beside(term) for term in terms] + details
         found += way.read(way.rows(place, end).filter(*conditions), PAGE + 1 - len(found))
         if len(found) > PAGE:
             return _page(way, found, None)
@@ -154,15 +150,17 @@ def _in_stretches(way: Direction, place: Place | None, terms: tuple[Term, ...], 
         now = time.monotonic()
         # As long as there is time for, at the pace of this one.
         affordable = length * (budget_s - (now - began)) / max(now - last, 1e-6)
-        length, last = min(length * 4, LONGEST_STRETCH, int(affordable)), now
+        length, last = min(length * 4, longest, int(affordable)), now
         if length < STRETCH:
             return _page(way, found, place)
 
 
-def _edges(way: Direction, rows: Rows, terms: tuple[Term, ...], length: int) -> dict[Term, datetime] | None:
+def _edges(
+    way: Direction, rows: Rows, terms: tuple[Term, ...], length: int
+) -> dict[Term | None, datetime] | None:
     """How far each term's next `length` rows reach; None when one has no rows left, so that nothing can be found."""
     edges = {}
-    for term in terms:
+    for term in terms or (None,):
         edge = way.edge(rows, term, length)
         if edge is None:
             return None
@@ -180,10 +178,12 @@ def _terms(criteria: Criteria) -> tuple[Term, ...]:
     return (*criteria.terms, Term("trace_id", (criteria.trace,)))
 
 
-def _is_read_off(terms: tuple[Term, ...]) -> bool:
+def _is_read_off(terms: tuple[Term, ...], details: list[Q]) -> bool:
     """Whether one index has the rows in order, or one row is all there can be."""
-    if any(term.column == "call_id" for term in terms):
+    if any(term.column in ONE_ROW for term in terms):
         return True
+    if details:
+        return False
     return not terms or (len(terms) == 1 and len(terms[0].values) == 1)
 
 
@@ -191,10 +191,6 @@ def _is(term: Term) -> Q:
     if len(term.values) == 1:
         return Q(**{term.column: term.values[0]})
     return Q(**{f"{term.column}__in": term.values})
-
-
-def _is_beside(term: Term) -> Q:
-    return Q(In(Beside(F(term.column)), term.values))
 
 
 def _page(way: Direction, found: list[RequestLog], looked_to: Place | None) -> Found:

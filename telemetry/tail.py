@@ -1,7 +1,10 @@
-"""What has been stored since the last look, in the order of its arrival: rows without the traces and attempts in them."""
+"""What has been stored since the last look, in the order of its arrival: rows without the decisions in them."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 
 from telemetry.criteria import class_of
 from telemetry.models import RequestLog
@@ -56,7 +59,7 @@ def since(key: int, most: int, until: int | None = None) -> News:
         asked = asked.filter(pk__lte=until)
     newest_first = asked.order_by("-pk")[:most]
     try:
-        rows = list(newest_first.values(*TOLD))
+        rows = list(_columns(newest_first))
     except UNREADABLE:
         rows = [_readable(one) for one in newest_first.values_list("pk", flat=True)]
     if not rows:
@@ -68,9 +71,14 @@ def since(key: int, most: int, until: int | None = None) -> News:
     return News(told, rows[-1]["pk"], skipped + len(rows) - len(told))
 
 
+def _columns(rows: QuerySet[RequestLog]) -> QuerySet[RequestLog, dict[str, Any]]:
+    """Those that are told, and what else filters ask for. Of the attempts their text: few viewers look into them."""
+    return rows.annotate(asked=Cast("attempts", TextField())).values(*TOLD, "chain", "sequence", "asked")
+
+
 def _readable(key: int) -> dict[str, Any]:
     try:
-        return RequestLog.objects.filter(pk=key).values(*TOLD).get()
+        return _columns(RequestLog.objects.filter(pk=key)).get()
     except (*UNREADABLE, RequestLog.DoesNotExist):
         return {"pk": key}
 

@@ -180,3 +180,31 @@ def test_the_database_takes_no_rule_of_less_than_a_day() -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         RetentionRule.objects.create(days=0)
     RetentionRule.objects.create(days=1)
+
+
+def test_a_rule_s_outcome_is_one_that_calls_have(ada: Browser) -> None:
+    add = {"tool_id": "", "days": "30"}
+    for odd in ("Ok", "RATE LIMIT", "nonsense"):
+        said = errors(ada.post(f"{RULE}add/", add | {"outcome": odd}))
+        assert said.keys() == {"outcome"}, odd
+    assert not RetentionRule.objects.exists()
+    for outcome in ("ok", "RATE_LIMIT", "UNKNOWN", ""):
+        assert ada.post(f"{RULE}add/", add | {"outcome": outcome}).status_code == 302
+    assert set(RetentionRule.objects.values_list("outcome", flat=True)) == {"ok", "RATE_LIMIT", "UNKNOWN", ""}
+
+
+def test_a_rule_of_before_outcomes_were_chosen_can_still_be_changed(ada: Browser) -> None:
+    rule = RetentionRule.objects.create(outcome="Ok", days=3)
+    address = f"{RULE}{rule.pk}/change/"
+    assert '<option value="Ok" selected>' in ada.get(address).content.decode()
+    assert ada.post(address, {"tool_id": "", "outcome": "Ok", "days": "9"}).status_code == 302
+    rule.refresh_from_db()
+    assert (rule.outcome, rule.days) == ("Ok", 9)
+
+
+def test_the_form_of_a_hold_says_whose_time_it_takes(ada: Browser) -> None:
+    page = ada.get(f"{HOLD}add/").content.decode()
+    assert "Calls from then on. Empty: from the first. In UTC." in page
+    assert "Calls before then. Empty: also those to come. In UTC." in page
+    hold = LegalHold.objects.create(reason="case 9")
+    assert "the hold stays listed. In UTC." in ada.get(f"{HOLD}{hold.pk}/change/").content.decode()

@@ -69,6 +69,8 @@ TALL = "rows => Math.max(...rows.map(row => row.getBoundingClientRect().height))
         ("/admin/gateway/configchange/", "#result_list :is(th, td)"),
         ("/admin/clients/client/1/explain/", ".routes tbody :is(th, td)"),
         ("call", ".candidates tbody :is(th, td)"),
+        ("call", ".steps :is(th, td)"),
+        ("/admin/telemetry/requestlog/", "#result_list tbody :is(th, td)"),
         ("/admin/playground/", "#playground-trace .candidates tbody :is(th, td)"),
     ],
 )
@@ -112,3 +114,26 @@ def test_names_of_clients_are_not_broken_into_letters(page: Page, gateway: Runni
     log_in(page, gateway)
     page.goto(f"{gateway.url}/admin/clients/client/permissions/")
     assert page.eval_on_selector_all(".grid tbody tr", TALL) < 60
+
+
+@pytest.mark.parametrize("width", [WIDTH, 1200])
+def test_what_clients_choose_makes_no_page_wider(page: Page, gateway: RunningGateway, width: int) -> None:
+    """Names may have 200 letters, a model 500, and no blank."""
+    sent = gateway.chat(
+        "x", callerTool="W" * 200, requestId="W" * 200, provider="lmstudio_gpu", model="W" * 500
+    )
+    gateway.wait_for_records(1, call_id=sent.headers["x-llm-caller-call-id"])
+    page.set_viewport_size({"width": width, "height": 800})
+    log_in(page, gateway)
+    record = f"{gateway.url}/admin/telemetry/requestlog/"
+    for path in (
+        record,
+        f"{record}?model={'W' * 500}&request={'W' * 200}",
+        f"{record}live/?model={'W' * 500}",
+    ):
+        page.goto(path)
+        assert not page.evaluate(TOO_WIDE), path
+    page.goto(record)
+    page.click("#result_list tbody th a >> nth=0")
+    page.wait_for_selector("text=called itself")
+    assert not page.evaluate(TOO_WIDE)

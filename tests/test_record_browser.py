@@ -76,7 +76,7 @@ def test_calls_appear_as_they_are_stored_and_wait_while_paused(page: Page, gatew
     page.click("text=Watch live")
     page.wait_for_selector("text=Live. Waiting for the next call")
     gateway.chat(token="charlie-token")
-    first = gateway.chat(model="<script>document.title='XSS'</script>", provider="lmstudio_gpu")
+    first = gateway.chat(model="<script>document.title='XSS'</script>\u200b", provider="lmstudio_gpu")
     page.wait_for_selector("#live-rows tbody tr")
     page.keyboard.press("p")
     page.wait_for_selector("text=Paused. Waiting to be shown: 0 calls.")
@@ -89,6 +89,9 @@ def test_calls_appear_as_they_are_stored_and_wait_while_paused(page: Page, gatew
     page.wait_for_selector("text=Live: 2 calls since this page was opened.")
     assert page.locator("#live-rows tbody tr").count() == 2
     assert page.title() != "XSS"
+    told = page.inner_text("#live-rows tbody tr:last-child")
+    assert "</script>\\u200b" in told, "what nobody sees is written out"
+    assert "lmstudio_gpu named by the caller" in told
     picture(page, "record-live")
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400

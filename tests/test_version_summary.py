@@ -195,6 +195,33 @@ def test_a_call_leads_to_the_version_that_decided_for_who_may_see_it(ada: Browse
     assert HISTORY not in ada.get(record).content.decode()
 
 
+@pytest.mark.parametrize("role", ["viewers", "auditors", "operators"])
+def test_what_a_version_changed_is_seen_by_whoever_sees_versions(ada: Browser, role: str) -> None:
+    provider = add_provider(ada, credential_source="stored", new_key=KEY)
+    bob = Client.objects.create(tool_id="bob")
+    minted = issue("bob", (), peppers()[0])
+    with transaction.atomic():
+        provider.notes, bob.notes = "moved to the cellar", "new desk"
+        provider.save()
+        bob.save()
+    someone = User.objects.create_user("someone", "", "someone's password 1", is_staff=True)
+    someone.groups.add(Group.objects.get(name=role))
+    browser = Browser()
+    browser.force_login(someone)
+    pages = [
+        browser.get(f"{HISTORY}{version.pk}/change/").content.decode()
+        for version in ConfigVersion.objects.all()
+    ]
+    told = "".join(pages)
+    assert "moved to the cellar" in told
+    assert "new desk" in told
+    assert minted.token_id in told
+    assert KEY not in told
+    assert ClientToken.objects.get().digest not in told
+    someone.groups.clear()
+    assert browser.get(f"{HISTORY}{newest().pk}/change/").status_code == 403
+
+
 class Operator:
     """A browser's requests to a real server."""
 

@@ -170,6 +170,13 @@ def pages(now: datetime) -> dict[str, dict[str, Any]]:
         "two that never meet, half and a quarter": {"method": "embed", "model": "chat-model-0"},
         "clients that never meet": {"client": "tool-0000", "token": "tok-1"},
         "versions that never meet": {"config": "50", "since": f"{now - timedelta(days=2):%Y-%m-%d}"},
+        "asked at all, nobody": {"asked": "nobody"} | wide,
+        "asked at all, rare": {"asked": "provider-099"} | wide,
+        "asked at all, of a client": {"asked": "nobody", "client": "tool-0000"},
+        "a strategy that none has": {"strategy": "fallback"},
+        "a reason that none has": {"reason": "BUSY", "outcome": "refused"},
+        "calls of models": {"method": "of-models"} | wide,
+        "a place in a chain": {"spot": "c #77"},
         "an hour of all": {"outcome": "failed", "method": "embed", "client": "tool-0000"} | hour,
         "ten at once": {
             "client": "tool-0000",

@@ -15,7 +15,8 @@ from gateway.exports import FORMATS, NO_SUCH_CALL, doubt_about, stream
 from gateway.throttle import EXPORTS
 from telemetry.audit.exports import lacks_its_call
 from telemetry.audit.selection import Selection
-from telemetry.filter_form import MomentField
+from telemetry.filter_fields import MomentField
+from telemetry.filter_form import read_query
 
 
 class ExportForm(forms.Form):
@@ -27,7 +28,11 @@ class ExportForm(forms.Form):
     )
     until = MomentField(label="Calls before", required=False, help_text="Empty: up to the last one.")
     tool_id = forms.CharField(
-        label="Client", required=False, max_length=200, help_text="Its toolId. Empty: every client."
+        label="Client",
+        required=False,
+        max_length=200,
+        strip=False,
+        help_text="Its toolId. Empty: every client.",
     )
     call_id = forms.UUIDField(label="Call id", required=False, help_text="One call alone.")
 
@@ -55,7 +60,8 @@ class ExportForm(forms.Form):
 def audit_export(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     if request.method != "POST":
         first = {name: request.GET[name] for name in ExportForm.base_fields if name in request.GET}
-        return _page(request, ExportForm(initial={"wanted": "pack", **first}))
+        told, left_out = _of_filter(request.GET.get("filter", ""))
+        return _page(request, ExportForm(initial={"wanted": "pack", **told, **first}), left_out)
     form = ExportForm(request.POST)
     if not form.is_valid():
         return _page(request, form)
@@ -77,8 +83,25 @@ async def off_the_loop(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _page(request: HttpRequest, form: ExportForm) -> HttpResponse:
-    context = admin.site.each_context(request) | {"title": "Export the record", "form": form}
+def _of_filter(query: str) -> tuple[dict[str, Any], str]:
+    """What an export can keep of the filter that is set in the record, and in words what it cannot."""
+    form = read_query(query)
+    if not form.is_valid():
+        return {}, "all of it, as it cannot be read"
+    asked = form.criteria(datetime.now(UTC).replace(microsecond=0))
+    ends = {"since": asked.since, "until": asked.until}
+    told: dict[str, Any] = {
+        name: at.replace(tzinfo=None).isoformat(sep=" ") for name, at in ends.items() if at
+    }
+    return told | {"tool_id": form.cleaned_data["client"]}, form.words(besides=("period", *ends, "client"))
+
+
+def _page(request: HttpRequest, form: ExportForm, left_out: str = "") -> HttpResponse:
+    context = admin.site.each_context(request) | {
+        "title": "Export the record",
+        "form": form,
+        "left_out": left_out,
+    }
     return render(
         request, "admin/console/audit_export.html", context, status=200 if not form.is_bound else 422
     )

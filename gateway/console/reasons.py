@@ -20,6 +20,12 @@ STAGE: dict[str, str] = {
     "record": "Refused because the call could not be recorded. No provider was asked.",
     "attempts": "It was passed on, and every attempt failed or it ended early.",
 }
+METHOD_REFUSED = (
+    "Refused before the request was read: it came with another HTTP method. No provider was asked."
+)
+BEFORE_THE_REQUEST = "It ended before the request was read. No provider was asked."
+AFTER_THE_FIRST_EVENT = "It was passed on; its answer had begun when it ended."
+"""What the stage alone does not tell."""
 RULE: dict[Rule, str] = {
     "rank": "Nobody was named: the highest score wins, plus 50 where the capability has a default model; failed "
     "providers come last.",
@@ -52,6 +58,13 @@ ENDED: dict[str, str] = {
     "DRAINED": "Broken off: the gateway was stopped.",
 }
 """How a call ended, by its outcome."""
+MIDWAY: dict[str, str] = {
+    "TEMPORARY": "Failed: the provider's answer broke off midway. The client had been sent what came until then.",
+    "PERMANENT": "Failed: the provider ended its answer with an error. The client had been sent what came until then.",
+    "DEADLINE_EXCEEDED": "Failed: the time for it was over, midway in the answer. The client had been sent what came "
+    "until then.",
+}
+"""The same, of a stream of which the client had been sent something."""
 HEALTH: dict[str, str] = {
     "ok": "ok",
     "degraded": "degraded",

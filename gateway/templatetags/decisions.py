@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django import template
+from django.utils.html import format_html, format_html_join
 
 from gateway.console import reasons
 from gateway.console.told import Decision, Told
 from gateway.console.told import told as read
-from telemetry.criteria import STATE, class_of
+from gateway.invisible import parts
+from telemetry.criteria import NOT_THE_FIRST, STATE, class_of
 
 register = template.Library()
 
@@ -19,8 +21,44 @@ def told(call: Any) -> Told:
 
 
 @register.filter
-def stage_words(decision: Decision) -> str:
+def stage_words(call: Any, decision: Decision) -> str:
+    """A call enters with the first stage, and may end there for other reasons than that stage's own."""
+    if decision.stage == "permission" and call.outcome != "FORBIDDEN":
+        of_method = call.outcome == "METHOD_NOT_ALLOWED"
+        return reasons.METHOD_REFUSED if of_method else reasons.BEFORE_THE_REQUEST
+    if decision.stage == "attempts" and call.first_event_ms is not None:
+        return reasons.AFTER_THE_FIRST_EVENT
     return reasons.STAGE.get(decision.stage, "")
+
+
+@register.filter
+def strategy_words(strategy: str) -> str:
+    """What no release knows stands as it is."""
+    return reasons.STRATEGY.get(strategy, strategy)  # type: ignore[call-overload]
+
+
+@register.filter
+def strategy_shortly(strategy: str) -> str:
+    return NOT_THE_FIRST.get(strategy, "")
+
+
+@register.filter
+def is_unreported(call: Any) -> bool:
+    """Whether a model answered and its provider said nothing of tokens. The row has 0 for both, then."""
+    return bool(call.strategy) and not call.input_tokens and not call.output_tokens
+
+
+@register.filter
+def visible(text: Any) -> str:
+    """With an escape for each character that nobody sees."""
+    found = list(parts(str(text)))
+    if not any(part.hidden for part in found):
+        return str(text)
+    marked = (
+        format_html('<span class="escape">{}</span>', part.text) if part.hidden else part.text
+        for part in found
+    )
+    return format_html_join("", "{}", ((part,) for part in marked))
 
 
 @register.filter
@@ -66,8 +104,9 @@ class Step(NamedTuple):
 
 
 @register.filter
-def ended_words(outcome: str) -> str:
-    return reasons.ENDED.get(outcome, "")
+def ended_words(call: Any) -> str:
+    told = reasons.ENDED.get(call.outcome, "")
+    return reasons.MIDWAY.get(call.outcome, told) if call.first_event_ms is not None else told
 
 
 @register.filter

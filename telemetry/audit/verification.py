@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db.models import Max, QuerySet
 
+from telemetry import odd_rows
 from telemetry.audit import reader, storage
 from telemetry.audit.canonical import canonical, link_of, stamp
 from telemetry.audit.copied import Copied
@@ -35,7 +36,8 @@ from telemetry.audit.verifier import (
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, RequestLog, Signed
 from telemetry.unreadable import UNREADABLE, UnreadableCell, cells
 
-KEPT = 100
+KEPT, SCOPE = 100, 200
+"""Of a verification: the findings that are kept, and the letters of its scope."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -292,8 +294,13 @@ def _number(value: Any) -> int:
 
 
 def newest() -> tuple[AuditCheckpoint | None, AuditVerification | None]:
-    """The newest signature and the newest verification."""
-    return AuditCheckpoint.objects.order_by("-pk").first(), AuditVerification.objects.order_by("-pk").first()
+    """The newest signature, and the newest verification of the whole record against the gateway's own keys and copies:
+    what `/health` and the metrics go by. One of a part, or with a key that somebody brought along, says less."""
+    whole = AuditVerification.objects.filter(whole=True)
+    return (
+        odd_rows.first(AuditCheckpoint.objects.order_by("-pk"), "signed_at"),
+        odd_rows.first(whole.order_by("-pk"), "started_at"),
+    )
 
 
 def due_since() -> datetime | None:
@@ -317,6 +324,6 @@ def _last_verified() -> datetime | None:
 
 def keep(verified: Verified, *, by: str, scope: str, whole: bool, started_at: datetime) -> AuditVerification:
     return AuditVerification.objects.create(
-        started_at=started_at, finished_at=datetime.now(UTC), by=by, scope=scope, whole=whole, rows=verified.rows,
+        started_at=started_at, finished_at=datetime.now(UTC), by=by, scope=scope[:SCOPE], whole=whole, rows=verified.rows,
         found=verified.found, findings=[str(finding) for finding in verified.findings[:KEPT]],
     )  # fmt: skip

@@ -1,11 +1,13 @@
 """The filter as it stands in an address: what is read from it, and what is said of what cannot be read."""
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 
-from telemetry.criteria import CLASSES, Criteria, Term
-from telemetry.filter_form import COLUMNS, PERIODS, read_query
+from gateway.console import reasons
+from telemetry.criteria import CLASSES, Criteria, Detail, Term
+from telemetry.filter_form import COLUMNS, PERIODS, STRATEGIES, read_query
 from telemetry.models import FILTERED
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
@@ -59,7 +61,10 @@ def test_a_blank_at_the_end_is_part_of_what_a_client_chose() -> None:
 
 def test_all_filters_combine() -> None:
     query = "since=2026-01-01&until=2026-02-01&client=bob&token=t&provider=gpu&model=m%2Fx&method=chat"
-    query += "&outcome=refused&request=r&trace=x&peer=%3A%3A1&config=7"
+    query += (
+        "&outcome=refused&request=r&trace=x&peer=%3A%3A1&config=7&asked=cpu&strategy=fallback&reason=BUSY"
+    )
+    query += "&spot=d8d8%20%234206"
     assert criteria(query) == Criteria(
         since=datetime(2026, 1, 1, tzinfo=UTC),
         until=datetime(2026, 2, 1, tzinfo=UTC),
@@ -67,8 +72,10 @@ def test_all_filters_combine() -> None:
             Term("tool_id", ("bob",)), Term("token_id", ("t",)), Term("provider", ("gpu",)), Term("model", ("m/x",)),
             Term("method", ("chat",)), Term("outcome", CLASSES["refused"]), Term("request_id", ("r",)),
             Term("peer", ("::1",)), Term("config_version", (7,)),
+            Term("chain", ("d8d8",)), Term("sequence", (4206,)),
         ),
         trace="x",
+        details=(Detail("asked", "cpu"), Detail("strategy", "fallback"), Detail("reason", "BUSY")),
     )  # fmt: skip
     assert {*COLUMNS.values(), "trace_id"} == set(FILTERED), "each has its index"
 
@@ -89,6 +96,13 @@ def test_all_filters_combine() -> None:
         ("config=first", "config", "whole number"),
         ("config=-1", "config", "greater than or equal to 0"),
         ("config=" + "9" * 30, "config", "less than or equal"),
+        ("peer=abc", "peer", "Write a whole address"),
+        ("peer=127.0.0", "peer", "Write a whole address"),
+        ("peer=127.0.0.0/8", "peer", "one address, no network"),
+        ("spot=4206", "spot", "as a finding does"),
+        ("spot=d8d8 %23", "spot", "as a finding does"),
+        ("spot=d8d8 %23" + "9" * 19, "spot", "as a finding does"),
+        ("strategy=odd", "strategy", "not one of the available choices"),
         ("tool_id__exact=bob", "__all__", "not known here: tool_id__exact"),
         ("older=1", "__all__", "no place in the list"),
         (f"older=1-{'0' * 32}&newer=1-{'0' * 32}", "__all__", "no place in the list"),
@@ -106,3 +120,50 @@ def test_the_address_is_written_in_one_order_without_places_and_spaces() -> None
     assert form.query() == "token=b%26c&outcome=ok"
     assert form.words() == "token id b&c, outcome ok"
     assert read_query("period=7d&since=").words() == "the last 7 days"
+
+
+def test_calls_of_models_leave_questions_about_health_and_models_out() -> None:
+    (term,) = criteria("method=of-models").terms
+    assert term == Term("method", ("chat", "chatStream", "embed"))
+    assert read_query("method=of-models").words() == "method of models (chat, chatStream, embed)"
+
+
+def test_every_strategy_can_be_asked_for() -> None:
+    assert STRATEGIES.keys() == reasons.STRATEGY.keys()
+    assert read_query("strategy=fallback").words().startswith("chosen: a fallback (a later provider")
+
+
+@pytest.mark.parametrize(
+    ("text", "spellings"),
+    [
+        ("127.0.0.1", ("127.0.0.1",)),
+        (" ::1 ", ("::1",)),
+        ("2001:DB8:0::7", ("2001:DB8:0::7", "2001:db8::7")),
+    ],
+)
+def test_an_address_is_found_however_it_is_spelled(text: str, spellings: tuple[str, ...]) -> None:
+    (term,) = criteria(f"peer={text}").terms
+    assert term == Term("peer", spellings)
+    (mapped,) = criteria("peer=::ffff:7f00:1").terms
+    assert "::ffff:127.0.0.1" in mapped.values, "as the system names a client of version 4"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "d8d87523347d25dc #4206",
+        "d8d87523347d25dc#4206",
+        "changed     chain d8d87523347d25dc #4206: the row is not",
+    ],
+)
+def test_a_place_in_the_chain_is_read_from_a_finding_too(text: str) -> None:
+    form = read_query(urlencode({"spot": text}))
+    assert form.is_valid(), form.errors
+    assert form.criteria(NOW).terms == (Term("chain", ("d8d87523347d25dc",)), Term("sequence", (4206,)))
+
+
+def test_a_moment_is_told_as_it_was_understood() -> None:
+    form = read_query("since=2026-11-25T23:44:00%2B02:00&until=2026-11-26")
+    assert form.is_valid()
+    assert form.words() == "from 2026-11-25 21:44:00 UTC, before 2026-11-26 00:00:00 UTC"
+    assert form.query() == "since=2026-11-25T23%3A44%3A00%2B02%3A00&until=2026-11-26"

@@ -81,7 +81,8 @@ def test_the_links_keep_the_filter(olga: Browser) -> None:
     [
         "period=1h", "since=2026-03-01&until=2026-04-01", "client=charlie", "token=tok-c", "provider=cpu", "model=m2",
         "method=embed", "outcome=TEMPORARY", "outcome=failed", "request=wanted", "trace=wanted-trace", "peer=10.0.0.9",
-        "config=9", "client=charlie&provider=cpu&outcome=failed&peer=10.0.0.9",
+        "config=9", "asked=tpu", "strategy=fallback", "reason=at_once", "spot=c%2342", "asked=tpu&period=1h",
+        "client=charlie&provider=cpu&outcome=failed&peer=10.0.0.9",
     ],
 )  # fmt: skip
 def test_each_filter_finds_what_is_like_that_and_nothing_else(olga: Browser, query: str) -> None:
@@ -89,7 +90,8 @@ def test_each_filter_finds_what_is_like_that_and_nothing_else(olga: Browser, que
     store(*(call(n, started_at=hidden) for n in range(3)))
     store(call(
         10, request_id="wanted", tool_id="charlie", token_id="tok-c", provider="cpu", model="m2", method="embed",
-        outcome="TEMPORARY", trace_id="wanted-trace", peer="10.0.0.9", config_version=9,
+        outcome="TEMPORARY", trace_id="wanted-trace", peer="10.0.0.9", config_version=9, strategy="fallback",
+        attempts=[{"provider": "tpu"}, {"provider": "cpu"}], reason="TOO_MANY_AT_ONCE", chain="c", sequence=42,
         started_at=timezone.now() if "period" in query else NOW,
     ))  # fmt: skip
     page = words(olga, f"{LIST}?{query}")
@@ -205,3 +207,69 @@ def test_the_live_page_carries_the_filter(olga: Browser) -> None:
 
 def test_a_filter_that_is_none_is_told_on_the_page(olga: Browser) -> None:
     assert "not one of the available choices" in words(olga, f"{LIST}?period=2h")
+
+
+def test_the_list_tells_reasons_and_what_was_no_first_choice(olga: Browser) -> None:
+    store(
+        call(1, outcome="RATE_LIMIT", reason="TOO_MANY_AT_ONCE"),
+        call(2, strategy="fallback", input_tokens=3),
+        call(3, strategy="caller-override"),
+        call(4, strategy="capability-default", output_tokens=2),
+    )
+    page = words(olga, LIST)
+    assert '<span class="quiet">TOO_MANY_AT_ONCE</span>' in page
+    assert page.count("as a fallback") == page.count("named by the caller</span>") == 1
+    assert page.count("> – </td>") + page.count(">–</td>") == 2, "one reported nothing"
+
+
+def test_names_with_characters_that_nobody_sees_are_marked_in_the_list(olga: Browser) -> None:
+    store(call(tool_id="bob\u200b", model="m\u202e"))
+    page = words(olga, LIST)
+    assert 'bob<span class="escape">\\u200b</span></td>' in page
+    assert 'm<span class="escape">\\u202e</span></td>' in page
+
+
+def test_a_call_that_only_passed_through_a_provider_is_found(olga: Browser) -> None:
+    attempts = [{"provider": "tpu", "classification": "TEMPORARY"}, {"provider": "gpu"}]
+    store(call(1, attempts=attempts), call(2, attempts=[{"provider": "gpu"}]))
+    missed = words(olga, f"{LIST}?provider=tpu")
+    assert requests_on(missed) == 0
+    assert "“Provider asked at all” finds them too." in missed
+    assert requests_on(words(olga, f"{LIST}?asked=tpu")) == 1
+    assert requests_on(words(olga, f"{LIST}?asked=gpu")) == 2
+
+
+def test_calls_of_models_are_listed_without_questions_about_health(olga: Browser) -> None:
+    store(
+        *(
+            call(n, method=method)
+            for n, method in enumerate(("chat", "getHealth", "embed", "models", "chatStream"))
+        )
+    )
+    page = words(olga, f"{LIST}?method=of-models")
+    assert requests_on(page) == 3
+    assert "getHealth</td>" not in page
+
+
+def test_an_empty_list_says_what_may_have_been_meant(olga: Browser) -> None:
+    store(call(tool_id="bob", trace_id="a" * 32))
+    assert "There is no client called “BOB”" in words(olga, f"{LIST}?client=BOB")
+    assert "no client called" not in words(olga, f"{LIST}?client=bob&outcome=failed")
+    assert "The trace of a traceparent (W3C) is not found here" in words(olga, f"{LIST}?trace={'b' * 32}")
+    assert "traceparent" not in words(olga, f"{LIST}?trace={'a' * 32}")
+    assert "traceparent" not in words(olga, f"{LIST}?trace=t-9")
+
+
+def test_the_export_begins_with_the_filter_of_the_list(olga: Browser) -> None:
+    store(call())
+    query = "since=2026-03-01T02:00%2B02:00&client=b%26b+&outcome=failed"
+    page = words(olga, link(words(olga, f"{LIST}?{query}"), "Export").replace(LIST, "", 1))
+    assert 'value="2026-03-01 00:00:00"' in page
+    assert 'value="b&amp;b "' in page
+    assert "is left out: outcome failed." in page
+    page = words(olga, link(words(olga, f"{LIST}?period=7d"), "Export").replace(LIST, "", 1))
+    assert re.search(r'name="since" value="20\d\d-\d\d-\d\d \d\d:\d\d:\d\d"', page)
+    assert "is left out" not in page
+    page = words(olga, link(words(olga, LIST), "Export").replace(LIST, "", 1))
+    assert "is left out" not in page
+    assert "all of it, as it cannot be read" in words(olga, "/admin/record/export/?filter=since%3Dnever")

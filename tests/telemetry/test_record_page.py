@@ -56,7 +56,8 @@ def test_a_call_that_fell_back_tells_candidates_attempts_and_limits() -> None:
     )  # fmt: skip
     for told in (
         "First choice<", "Choice 2, but it had no place free", "Left out: it is disabled", "its kind cannot do “toolChoice”", "And 2 more.",
-        "5 calls in any 1000 ms (the default); 3 left", "TEMPORARY, status 503", "answered", "(fallback)",
+        "5 calls in any 1000 ms (the default); 3 left", "TEMPORARY, status 503", "answered",
+        "cpu, m: a later provider answered because an earlier one failed",
     ):  # fmt: skip
         assert told in page
 
@@ -126,3 +127,62 @@ def test_a_call_of_a_client_s_trace_names_it() -> None:
     )
     User.objects.all().delete()
     assert "Trace (W3C)" not in page_of(decision={"stage": "body"})
+
+
+def test_a_stream_that_broke_off_had_an_answer() -> None:
+    broken = {
+        "method": "chatStream",
+        "outcome": "TEMPORARY",
+        "reason": "UPSTREAM_DISCONNECTED",
+        "provider": "gpu",
+    }
+    page = page_of(**broken, status=200, first_event_ms=31, bytes_out=900, decision={"stage": "attempts"})
+    assert "The client had been sent what came until then." in page
+    assert "It was passed on; its answer had begun when it ended." in page
+    assert "could answer" not in page
+    User.objects.all().delete()
+    page = page_of(**broken, status=502, bytes_out=90, decision={"stage": "attempts"})
+    assert "Failed: no provider that was asked could answer." in page
+
+
+def test_another_http_method_is_no_matter_of_rights() -> None:
+    page = page_of(outcome="METHOD_NOT_ALLOWED", status=405, method="", decision={"stage": "permission"})
+    assert "it came with another HTTP method" in page
+    assert "may not make such a call" not in page
+    User.objects.all().delete()
+    page = page_of(outcome="INTERNAL_ERROR", status=500, decision={"stage": "permission"})
+    assert "It ended before the request was read." in page
+    assert "may not make such a call" not in page
+
+
+def test_usage_that_a_provider_did_not_report_is_not_zero() -> None:
+    answered = {"provider": "gpu", "model": "m", "strategy": "capability-default"}
+    assert "not reported by the provider" in page_of(**answered)
+    User.objects.all().delete()
+    assert "7 in, 0 out" in page_of(**answered, input_tokens=7)
+    User.objects.all().delete()
+    assert "0 in, 0 out" in page_of(outcome="RATE_LIMIT", status=429), "nobody answered"
+
+
+def test_characters_that_nobody_sees_are_marked() -> None:
+    page = page_of(
+        tool_id="bob\u200b",
+        claimed_tool="\u202ebob",
+        request_id="r\n1",
+        model="a\u2060b",
+        provider="gpu",
+        peer="::1 ",
+    )
+    for part in ("bob", "", "r", "a", "::1"):
+        escape = {"bob": "u200b", "": "u202e", "r": "n", "a": "u2060", "::1": "u0020"}[part]
+        assert f'{part}<span class="escape">\\{escape}</span>' in page
+    assert '<span class="escape">' not in page.split("See all calls")[1].split("</section>")[0], (
+        "links keep it"
+    )
+    User.objects.all().delete()
+    assert 'class="escape"' not in page_of(tool_id="bob & co. Zürich 日本", claimed_tool="two words")
+
+
+def test_a_call_can_be_taken_away_alone() -> None:
+    page = page_of(call_id=uuid.UUID(int=7))
+    assert f'href="/admin/record/export/?call_id={uuid.UUID(int=7)}">Export this call</a>' in page

@@ -125,6 +125,14 @@ def test_nobody_keeps_more_than_a_hundred(olga: Browser) -> None:
     assert SavedFilter.objects.count() == MOST
 
 
+def test_a_filter_that_was_not_saved_for_its_name_is_still_there(olga: Browser) -> None:
+    save(olga, "mine")
+    page = save(olga, "mine", query="client=eve&outcome=failed")
+    assert f'<a href="{LIST}?client=eve&amp;outcome=failed">Client eve, outcome failed</a>' in page
+    assert 'name="query" value="client=eve&amp;outcome=failed"' in page
+    assert "was saved" in save(olga, "another", query="client=eve&outcome=failed")
+
+
 def test_names_and_filters_are_shown_as_text(olga: Browser) -> None:
     evil = "<script>alert(1)</script>"
     save(olga, evil, query="client=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E", shared="on")

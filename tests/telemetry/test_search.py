@@ -13,7 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from telemetry import search
-from telemetry.criteria import CLASSES, Criteria, Place, Term
+from telemetry.criteria import CLASSES, Criteria, Detail, Place, Term
 from telemetry.models import RequestLog
 from telemetry.search import PAGE, STRETCH, Found, find
 
@@ -61,10 +61,17 @@ def mixed(count: int = 400) -> None:
                 tool_id=("bob", "charlie", "bob", "eve")[n % 4],
                 provider="" if n % 2 else "gpu",
                 outcome="RATE_LIMIT" if n % 2 else ("ok", "TEMPORARY", "CLIENT_CLOSED")[n % 3],
+                chain="c",
+                sequence=n + 1,
                 method="embed" if n % 5 else "chat",
                 model="chat-model" if n % 5 == 0 else "embed-model",
                 request_id="same" if n % 3 else f"r-{n}",
                 config_version=1 + n // 100,
+                attempts=[
+                    {"provider": name} for name in (("gpu",), ("gpu", "cpu"), ())[n % 9 % 3 if n % 2 else 0]
+                ],
+                strategy=("capability-default", "fallback", "")[n % 3],
+                reason="TOO_MANY_AT_ONCE" if n % 11 == 0 else "",
             )
             for n in range(count)
         )
@@ -83,6 +90,13 @@ QUESTIONS = [
     Criteria(terms=(Term("outcome", CLASSES["failed"]), Term("method", ("embed",)))),
     Criteria(terms=(Term("outcome", CLASSES["broken-off"]), Term("provider", ("",)))),
     Criteria(since=NOW - timedelta(seconds=30), until=NOW - timedelta(seconds=5), terms=(Term("method", ("embed",)),)),
+    Criteria(details=(Detail("asked", "cpu"),)),
+    Criteria(details=(Detail("asked", "nobody"),)),
+    Criteria(terms=(Term("tool_id", ("eve",)),), details=(Detail("asked", "gpu"), Detail("strategy", "fallback"))),
+    Criteria(terms=(Term("outcome", CLASSES["refused"]),), details=(Detail("reason", "at_once"),)),
+    Criteria(since=NOW - timedelta(seconds=30), details=(Detail("reason", "%"),)),
+    Criteria(trace=str(uuid.UUID(int=10**9 - 17)), details=(Detail("asked", "cpu"),)),
+    Criteria(terms=(Term("chain", ("c",)), Term("sequence", (8,))), details=(Detail("asked", "gpu"),)),
     Criteria(trace="t-17"),
     Criteria(trace=str(uuid.UUID(int=10**9 - 17))),
     Criteria(trace=str(uuid.UUID(int=5)), terms=(Term("tool_id", ("bob",)),)),
@@ -213,3 +227,21 @@ def test_a_filter_is_read_off_its_index() -> None:
         plan = rows.explain()
         assert f"record_{column}_at" in plan, plan
         assert "FOR ORDER BY" not in plan.replace("FOR LAST TERM OF ORDER BY", ""), plan
+
+
+def test_what_no_json_is_asked_nobody() -> None:
+    """A row that somebody changed does not keep the others from being found."""
+    mixed(60)
+    wanted = expected(criteria := Criteria(details=(Detail("asked", "cpu"),)))
+    assert wanted
+    odd = ['"cpu"', "5", '{"provider": "x"}', "[[]]", '["cpu"]', "null", '[{"provider": ["cpu"]}]']
+    odd += ["not json", ""] if connection.vendor == "sqlite" else []
+    unasked = list(RequestLog.objects.exclude(call_id__in=wanted).values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        for key, text in zip(unasked, odd, strict=False):
+            cursor.execute("UPDATE telemetry_requestlog SET attempts = %s WHERE id = %s", [text, key])
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
+    assert [row.call_id for found in pages(criteria) for row in found.rows] == wanted

@@ -104,7 +104,15 @@ def test_what_cannot_be_read_of_old_calls_keeps_those_alone_that_were_signed_wit
     spoil(statement)
     assert started(recorded) == 1
     assert "not removed for their age" in told(recorded)
-    assert list(RequestLog.objects.order_by("pk").values_list("sequence", flat=True)) == [1, 2, 3, 4, 5, 6, 31]
+    assert list(RequestLog.objects.order_by("pk").values_list("sequence", flat=True)) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        31,
+    ]
 
 
 @any_value

@@ -17,7 +17,7 @@ from telemetry.audit import verdict
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
 from telemetry.audit.verification import Verified, keep, verify
-from telemetry.audit.verifier import MOST_FINDINGS, Finding, shown, told_of
+from telemetry.audit.verifier import MOST_FINDINGS, Finding, key_id, shown, told_of
 
 NICENESS = 10
 NAMELESS = "the file that names the chain of this writer is missing, so that nothing says how far its copies have to reach"
@@ -91,10 +91,9 @@ class Command(BaseCommand):
                     verdict.Verdict(at=ended.timestamp(), rows=verified.rows, found=verified.found),
                 )
         self._tell(verified, (ended - began).total_seconds(), copies, keys)
-        scope = f"{options['since'] or 'the first'} to {options['until'] or 'the last'}"
         by = BY_SCHEDULE if options["scheduled"] else changelog.operating_system_user()
         try:
-            keep(verified, by=by, scope=scope, whole=whole, started_at=began)
+            keep(verified, by=by, scope=_scope(options, keys), whole=whole, started_at=began)
         except (DatabaseError, ValueError) as error:
             self.stderr.write(f"That it was verified cannot be kept in the database: {shown(error)}")
         if verified.found:
@@ -115,3 +114,15 @@ class Command(BaseCommand):
         self.stdout.write(f"Compared with {verified.copies} copies of checkpoints in {copies.path}")
         if not keys:
             self.stdout.write("No public key is known here yet: nothing was ever signed.")
+
+
+def _scope(options: dict[str, Any], keys: list[bytes]) -> str:
+    """In words: which rows; and against which keys and copies, where these are not the gateway's own."""
+    ends = [f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "" for at in (options["since"], options["until"])]
+    told = [f"{ends[0] or 'the first'} to {ends[1] or 'the last'}"]
+    if options["public_key"]:
+        words = "the keys {} that were named" if len(keys) > 1 else "the key {} that was named"
+        told.append("with " + words.format(", ".join(map(key_id, keys))))
+    if options["checkpoints"]:
+        told.append(f"against the copies in {options['checkpoints'].name}")
+    return ", ".join(told)

@@ -63,9 +63,11 @@ function line(call) {
     const outcome = document.createElement("span");
     outcome.className = `state ${live.states[call.class] ?? "failed"}`;
     outcome.textContent = call.outcome;
-    row.append(head, cell("Outcome", outcome), cell("Client", call.client), cell("Method", call.method),
-        cell("Provider", call.provider || "–"), cell("Model", call.model || "–"), cell("Time", `${call.durationMs} ms`, "number"),
-        cell("Tokens in", call.inputTokens, "number"), cell("Tokens out", call.outputTokens, "number"));
+    const unreported = call.strategy && !call.inputTokens && !call.outputTokens;
+    row.append(head, cell("Outcome", [outcome, ...quietly(call.reason)]), cell("Client", visible(call.client)), cell("Method", [call.method]),
+        cell("Provider", [...visible(call.provider || "–"), ...quietly(live.strategies[call.strategy])]), cell("Model", visible(call.model || "–")),
+        cell("Time", [`${call.durationMs} ms`], "number"),
+        cell("Tokens in", [unreported ? "–" : call.inputTokens], "number"), cell("Tokens out", [unreported ? "–" : call.outputTokens], "number"));
     return row;
 }
 
@@ -73,8 +75,30 @@ function cell(label, content, className = "") {
     const made = document.createElement("td");
     made.dataset.label = label;
     made.className = className;
-    made.append(content);
+    made.append(...content);
     return made;
+}
+
+function quietly(text) {
+    return text ? [" ", span("quiet", text)] : [];
+}
+
+function span(className, text) {
+    const made = document.createElement("span");
+    made.className = className;
+    made.textContent = text;
+    return made;
+}
+
+// Characters that nobody sees, as escapes: controls, formats, lines' ends, and blanks that are no space.
+function visible(text) {
+    return text.split(/([\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|(?! )\p{Zs}|^ | $)/u).filter(Boolean)
+        .map((part, at, all) => /^([\p{C}\p{Z}])$/u.test(part) && (part !== " " || at === 0 || at === all.length - 1) ? span("escape", escaped(part)) : part);
+}
+
+function escaped(character) {
+    const number = character.codePointAt(0);
+    return number < 0x10000 ? `\\u${number.toString(16).padStart(4, "0")}` : `\\U${number.toString(16).padStart(8, "0")}`;
 }
 
 function say() {
