@@ -12,7 +12,7 @@ from telemetry.journal import Entry, parse
 from telemetry.progress import ProgressFile
 from telemetry.segment import BATCH_BYTES
 from telemetry.set_aside import NAME
-from telemetry.types import Intent
+from telemetry.types import Announced, Intent
 
 LOOKED_AT = BATCH_BYTES
 """Bytes behind the writer's place in which a whole line is looked for: most are a few hundred long, sealed content is
@@ -88,6 +88,8 @@ def _written(path: Path, offset: int) -> float | None:
 def _moment(entry: Entry) -> float | None:
     if isinstance(entry, Intent):
         return entry.started_at
+    if isinstance(entry, Announced):
+        entry = entry.record
     if isinstance(entry, SealedContent):
         return entry.stored_at
     if isinstance(entry, FailureCounts):
