@@ -367,20 +367,27 @@ def is_alive(lock: Path) -> bool:
     return False
 
 
-def parse(data: bytes, damaged: Callable[[bytes], None] | None = None) -> Iterator[Entry]:
+def is_whole(line: bytes) -> bool:
+    """Whether it is as it was written."""
+    checksum, _, text = line.partition(b" ")
+    return len(checksum) == 8 and checksum == b"%08x" % zlib.crc32(text)
+
+
+def parse(data: bytes, unread: Callable[[bytes], None] | None = None) -> Iterator[Entry]:
     """The whole, undamaged entries of a piece of a segment, in order.
 
-    `damaged` is told each other line that was written to its end, as it is. What a crash or a full disk cut off is none.
+    `unread` is told each other line, as it is: damaged, or of another version. What has no end was cut off by a crash in
+    the midst of its append, and is none.
     """
-    for line in data.split(b"\n"):
-        checksum, _, text = line.partition(b" ")
-        if len(checksum) == 8 and checksum == b"%08x" % zlib.crc32(text):
-            decode = _DECODERS.get(text[:1])
+    *lines, _ = data.split(b"\n")
+    for line in lines:
+        if is_whole(line):
+            decode = _DECODERS.get(line[9:10])
             if decode is not None:
                 try:
-                    yield decode(text[2:])
+                    yield decode(line[11:])
                     continue
                 except UNREADABLE:
                     pass
-        if damaged is not None and line.endswith(b"}"):
-            damaged(line)
+        if unread is not None and line:
+            unread(line)

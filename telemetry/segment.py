@@ -14,7 +14,7 @@ REMEMBERED_BYTES = 4096
 
 
 class Piece(NamedTuple):
-    """Whole lines, those that were damaged, the offset behind them, and the last bytes before it."""
+    """Whole lines, those that nobody can read, the offset behind them, and the last bytes before it."""
 
     entries: list[Entry]
     damaged: list[bytes]
