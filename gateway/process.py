@@ -24,6 +24,7 @@ from telemetry.durability import Durability
 from telemetry.journal import Journal, JournalError
 from telemetry.logs import describe, log
 from telemetry.metrics import METRICS
+from telemetry.orphans import tidy
 from telemetry.otlp import Exporter
 
 
@@ -43,6 +44,7 @@ class Process:
         """Raises `SettingsError`, `JournalError` or a database error; then the process has to end."""
         loop = asyncio.get_running_loop()
         loaded = await loop.run_in_executor(None, _load)
+        await loop.run_in_executor(None, tidy, journal_folder())
         gateway = Gateway(
             runtime=loaded.runtime,
             providers=Caller(open_transport(egress())),
