@@ -72,13 +72,14 @@ class NotingJournal(Journal):
 
 
 class Stage:
-    """`happened`: in order. `sent`: the bytes that went to the client, `status` before them."""
+    """`happened`: in order. `sent`: the bytes that went to the client, `status` before them. `over`: the client leaves."""
 
     def __init__(
         self, folder: Path, full: str = "", capture: str = "off", durability: Durability | None = None
     ) -> None:
         self.happened: list[str] = []
         self.sent, self.status = b"", 0
+        self.over = asyncio.Event()
         pepper = Pepper("a pepper of this test")
         bob = Client(tool_id="bob", enabled=True, methods=frozenset(ALL_METHODS), capture=capture)
         token = Token(token_id="t", key_id=pepper.key_id, digest=pepper.digest(BOB))
@@ -128,12 +129,11 @@ class Stage:
             "type": "http", "method": "POST", "path": path, "query_string": b"", "headers": list(headers.items()),
             "client": ("127.0.0.1", 1), "scheme": "http",
         }  # fmt: skip
-        over = asyncio.Event()
         waiting = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
 
         async def receive() -> dict[str, Any]:
             if not waiting:
-                await over.wait()
+                await self.over.wait()
                 return {"type": "http.disconnect"}
             return waiting.pop()
 
@@ -145,7 +145,7 @@ class Stage:
             last = not message.get("more_body", False)
             self.happened.append("last byte" if last else "first bytes")
             if last:
-                over.set()
+                self.over.set()
 
         await self._application(scope, receive, send)
         if close:

@@ -4,6 +4,7 @@ the same, and it is on record once there is room."""
 import asyncio
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Disk:
-    """Syncs files until so many were; from then on none."""
+    """Syncs files until so many were; from then on none. Those past `held` wait for `go`."""
 
-    def __init__(self, until: int = 10**6) -> None:
-        self.until, self.synced = until, 0
+    def __init__(self, until: int = 10**6, held: int = 10**6) -> None:
+        self.until, self.held, self.synced = until, held, 0
+        self.go = threading.Event()
 
     def sync(self, fd: int) -> None:
         if os.path.isdir(f"/proc/self/fd/{fd}"):
             return
+        assert self.synced < self.held or self.go.wait(10)
         if self.synced >= self.until:
             raise OSError(5, "Input/output error")
         self.synced += 1
@@ -100,6 +103,35 @@ async def test_a_disk_that_fails_at_the_end_is_in_row_log_and_count_what_the_cli
     (line,) = lines(tmp_path / "out")
     assert (line["level"], line["metadata"]["code"]) == ("error", "AUDIT_UNAVAILABLE")
     assert stage.gateway.metrics.counters["journal_failures"] == 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("ends", ["CLIENT_CLOSED", "DRAINED"])
+async def test_a_call_that_is_broken_off_while_it_waits_for_the_disk_ended_so(
+    tmp_path: Path, path: str, ends: str
+) -> None:
+    disk = Disk(held=1)
+    stage = Stage(tmp_path / "j", durability=disk.always())
+    calling = asyncio.ensure_future(stage.call(path, close=False))
+    await seen(stage, "announced ok")
+    if ends == "DRAINED":
+        stage.gateway.cut()
+        await seen(stage, "announced DRAINED")
+    else:
+        stage.over.set()
+        await seen(stage, "outcome CLIENT_CLOSED")
+    disk.go.set()
+    await calling
+    stage.journal.close()
+    assert b'"completion"' not in stage.sent
+    row = await stored(tmp_path / "j")
+    assert row.outcome == ends
+
+
+async def seen(stage: Stage, what: str) -> None:
+    async with asyncio.timeout(5):
+        while what not in stage.happened:
+            await asyncio.sleep(0.002)
 
 
 async def test_bytes_on_record_are_those_of_the_refusal(tmp_path: Path) -> None:
