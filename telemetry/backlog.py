@@ -11,7 +11,7 @@ from telemetry.failures import FailureCounts
 from telemetry.journal import Entry, parse
 from telemetry.progress import ProgressFile
 from telemetry.segment import BATCH_BYTES
-from telemetry.set_aside import NAME
+from telemetry.set_aside import AGAIN, NAME
 from telemetry.types import Announced, Intent
 
 LOOKED_AT = BATCH_BYTES
@@ -37,7 +37,7 @@ class BacklogReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._progress = ProgressFile(folder)
-        self._aside = (0, 0)
+        self._aside: dict[str, tuple[int, int]] = {}
         self._moments: dict[tuple[str, int], float] = {}
 
     def read(self, now: float | None = None) -> Backlog:
@@ -60,22 +60,22 @@ class BacklogReader:
                         self._moments[place] = moment
                         oldest = min(oldest, moment)
         lag = max(now - progress.at, 0.0) if progress else None
-        return Backlog(waiting, now - oldest, lag, self._set_aside())
+        return Backlog(waiting, now - oldest, lag, sum(map(self._set_aside, (NAME, AGAIN))))
 
-    def _set_aside(self) -> int:
+    def _set_aside(self, name: str) -> int:
         """Lines of the file, read on from where it was left."""
         try:
-            with (self._folder / NAME).open("rb") as file:
-                seen, count = self._aside
+            with (self._folder / name).open("rb") as file:
+                seen, count = self._aside.get(name, (0, 0))
                 if file.seek(0, 2) < seen:
                     seen = count = 0
                 file.seek(seen)
                 while piece := file.read(1024 * 1024):
                     seen, count = seen + len(piece), count + piece.count(b"\n")
-                self._aside = seen, count
+                self._aside[name] = seen, count
         except OSError:
-            self._aside = 0, 0
-        return self._aside[1]
+            self._aside[name] = 0, 0
+        return self._aside[name][1]
 
 
 def _size(path: Path) -> int:

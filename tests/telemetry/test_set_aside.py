@@ -161,6 +161,7 @@ def test_what_stays_set_aside_is_there_once_however_often_the_database_is_away(t
             with pytest.raises(DatabaseError) as failure:
                 moving.keep_up(NOW)
             failures.append(failure)
+            assert BacklogReader(tmp_path).read().set_aside == 3, "it is told meanwhile, too"
     moving.keep_up(NOW)
     assert outcomes() == {call(1): "ok"}
     assert [b"damaged" in line for line in lines(tmp_path)] == [True, False]
