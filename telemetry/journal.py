@@ -236,7 +236,7 @@ class Journal:
                 line = b"\n" + line
             written = os.write(self._fd, line)
             if written != len(line):
-                self._take_back()
+                self._take_back(written)
                 raise OSError(errno.ENOSPC, "the line was written in part")
         except (OSError, JournalError) as error:
             self._failing = True
@@ -250,10 +250,10 @@ class Journal:
         if self._durability is not None:
             self._durability.appended(self._fd)
 
-    def _take_back(self) -> None:
-        """What was written of a line in part. Where that cannot be, the next begins a line of its own."""
+    def _take_back(self, written: int) -> None:
+        """What was written of a line in part, in bytes. Where that cannot be, the next begins a line of its own."""
         try:
-            os.ftruncate(self._fd, self._size)
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
         except OSError:
             self._torn = True
 
