@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from recorded import call, intent, left, outcome, outcomes, segments, writer
 from staged import PATHS, Stage
 
 from gateway.errors import NOT_MADE, WITHHELD
+from gateway.monitor import UNSYNCED, Monitor
+from gateway.writer_process import WriterProcess
 from telemetry.durability import Durability
-from telemetry.journal import Journal
+from telemetry.journal import Journal, JournalError
 from telemetry.models import RequestLog
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -203,3 +206,20 @@ def test_what_is_owed_at_the_end_of_the_process_is_written_with_the_room_of_the_
     journal.close()
     writer(tmp_path).run_once()
     assert outcomes() == {call(1): "AUDIT_UNAVAILABLE"}
+
+
+async def test_health_tells_of_a_disk_that_does_not_take_the_journal(tmp_path: Path) -> None:
+    """Calls go on where they do not wait for it; where they do, they are refused."""
+    for mode, status in (("interval", "degraded"), ("always", "failed")):
+        durability = Durability(mode, on_failure=lambda error: None, sync=Disk(until=0).sync)  # type: ignore[arg-type]
+        stage = Stage(tmp_path / mode, durability=durability)
+        stage.journal.intent(intent(call(1)))
+        with suppress(JournalError):
+            await stage.journal.durable()
+        beside = WriterProcess(tmp_path / mode, tmp_path / "audit")
+        monitor = Monitor(
+            stage.gateway, interval_s=1, writer=beside, database=lambda: (True, ""), on_models=print
+        )
+        found, words = monitor._audit()
+        assert (found, UNSYNCED in str(words)) == (status, mode == "interval")
+        stage.journal.close()
