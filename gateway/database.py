@@ -34,6 +34,16 @@ def configured(url: str, state: Path) -> dict[str, Any]:
     return config
 
 
+def pragmas(version: tuple[int, int, int]) -> str:
+    """How this version of SQLite keeps what is committed: the journal lets go of calls once they are stored, so that
+    a power cut must not take a commit back. A write-ahead log is synced at each commit only when `FULL`: 7 ms on the
+    disk that this was measured on, a few times a second at most."""
+    if version >= (3, 51, 3):
+        return "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+    # Before that a write-ahead log can be lost on reset; the rollback journal is synced when `NORMAL`, too.
+    return "PRAGMA journal_mode=DELETE; PRAGMA synchronous=NORMAL;"
+
+
 def why_not(error: Exception) -> str:
     """One line for operators: where the database was to be, and what its driver says, without the password."""
     config = settings.DATABASES["default"]

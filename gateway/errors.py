@@ -93,10 +93,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 INTERNAL = Problem(code="INTERNAL_ERROR", message="Internal error.")
+NOT_MADE = "The call cannot be recorded, so it is not made."
+WITHHELD = "A provider was asked, but the call cannot be recorded, so the answer is withheld."
 
 
-def problem_for(error: BaseException) -> Problem:
-    """What a client is told about an exception."""
+def problem_for(error: BaseException, *, asked: bool = False) -> Problem:
+    """What a client is told about an exception. `asked`: a provider was."""
     if isinstance(error, Refusal):
         return Problem(
             code=error.code,
@@ -117,5 +119,5 @@ def problem_for(error: BaseException) -> Problem:
             retry_after_ms=error.retry_after_ms,
         )
     if isinstance(error, JournalError):
-        return Problem(code="AUDIT_UNAVAILABLE", message="The call cannot be recorded, so it is not made.")
+        return Problem(code="AUDIT_UNAVAILABLE", message=WITHHELD if asked else NOT_MADE)
     return INTERNAL

@@ -22,6 +22,7 @@ from telemetry.health import Component, Coverage, Status, timestamp
 from telemetry.logs import describe, log
 
 NO_PROVIDER = "No provider is enabled"
+UNSYNCED = "The journal does not reach the disk: a power cut would lose calls that were answered"
 FIRST_PAUSE_S = 1.0
 """After a start or a change, what is not well is looked at sooner: it may be starting too. Then twice that, and so on."""
 
@@ -147,7 +148,10 @@ class Monitor:
     def _audit(self) -> tuple[Status, str | None]:
         if self._gateway.journal.failing:
             return "failed", "The journal cannot be written; calls are refused until it can"
-        return self._writer.health()
+        status, told = self._writer.health()
+        if self._gateway.journal.is_unsynced and status != "failed":
+            return "degraded", "; ".join(filter(None, (UNSYNCED, told)))
+        return status, told
 
     def _transport(self) -> Status:
         """Whether the event loop keeps time: it serves every call."""

@@ -25,6 +25,7 @@ from telemetry.durability import Durability
 from telemetry.journal import Journal, JournalError
 from telemetry.logs import describe, log
 from telemetry.metrics import METRICS
+from telemetry.orphans import tidy
 from telemetry.otlp import Exporter
 
 
@@ -44,6 +45,7 @@ class Process:
         """Raises `SettingsError`, `JournalError` or a database error; then the process has to end."""
         loop = asyncio.get_running_loop()
         loaded = await loop.run_in_executor(None, _load)
+        await loop.run_in_executor(None, tidy, journal_folder())
         gateway = Gateway(
             runtime=loaded.runtime,
             providers=Caller(open_transport(egress())),
@@ -52,6 +54,8 @@ class Process:
             log=log,
         )
         self._gateway = gateway
+        if gateway.journal.failing:
+            log.error("The journal has no room; calls are refused until it has")
         if endpoint := settings.ENVIRONMENT["LLM_CALLER_OTEL_ENDPOINT"]:
             gateway.spans = Exporter(endpoint, version=version())
         watcher = self._watcher = Watcher(loaded, lambda new: loop.call_soon_threadsafe(self._swap, new))
@@ -127,7 +131,7 @@ class Process:
         if self._gateway is not None:
             await self._gateway.providers.transport.close()
             self._tell_failures()
-            self._gateway.journal.close()
+            _close_journal(self._gateway.journal)
             if self._gateway.spans is not None:
                 await loop.run_in_executor(None, self._gateway.spans.stop)
         if self._scrape is not None:
@@ -146,12 +150,21 @@ def warn_of_others(others: int) -> None:
     )
 
 
+def _close_journal(journal: Journal) -> None:
+    journal.close()
+    if journal.unwritten:
+        told = {"calls": len(journal.unwritten)}
+        log.error("The ends of calls found no room in the journal; their rows say UNKNOWN", metadata=told)
+
+
 def _durability() -> Durability:
     def failed(error: OSError) -> None:
         METRICS.count("journal_sync_failures")
-        log.error("The journal cannot be brought to the disk", metadata={"error": error.strerror})
+        if not durability.failing:  # said once, until it went well again
+            log.error("The journal cannot be brought to the disk", metadata={"error": error.strerror})
 
-    return Durability(settings.ENVIRONMENT["LLM_CALLER_AUDIT_SYNC"], on_failure=failed)
+    durability = Durability(settings.ENVIRONMENT["LLM_CALLER_AUDIT_SYNC"], on_failure=failed)
+    return durability
 
 
 def _load() -> Loaded:

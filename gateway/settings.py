@@ -99,12 +99,10 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"LLM_CALLER_STATE_DIR cannot be made: {error.strerror}") from None
-    # SQLite before 3.51.3 can lose a write-ahead log on reset; there the rollback journal stays.
-    wal = sqlite3.sqlite_version_info >= (3, 51, 3)
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": f"PRAGMA journal_mode={'WAL' if wal else 'DELETE'}; PRAGMA synchronous=NORMAL;",
+        "init_command": database.pragmas(sqlite3.sqlite_version_info),
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

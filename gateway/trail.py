@@ -8,10 +8,10 @@ import msgspec
 from clients.limits import Reservation
 from clients.tokens import redact_tokens
 from clients.types import Caller, RateLimit
-from gateway import capture, traceparent
+from gateway import closing, traceparent
 from gateway.asked import Asked, Digests, digests_of
+from gateway.closing import Sent, Waiting
 from gateway.decided import ConcurrencyState, Decided, rate_state, routing_of
-from gateway.ended import ended_call, log_end
 from gateway.errors import Problem, problem_for
 from gateway.runtime import Gateway, new_call_id
 from gateway.sanitise import Sanitised
@@ -19,15 +19,9 @@ from providers.attempt import Run
 from providers.decision import Choice
 from providers.routing import Plan
 from providers.types import UNREPORTED, FinishReason, Target, ToolCall, Usage
-from telemetry.captured import SealedContent
 from telemetry.journal import JournalError
 from telemetry.logs import describe
-from telemetry.types import CallRecord, Intent
-
-_encode = msgspec.json.Encoder().encode
-STREAMED = 200
-"""The status of a stream once its head is out, however it ends."""
-RATE = "rate"
+from telemetry.types import Intent
 
 
 class Trail:
@@ -35,6 +29,7 @@ class Trail:
 
     `request_id`: as it is recorded and logged; `echoed_id`: as it was sent, for the answer.
     `presented`: the caller's token, until the names in the body were looked through for it. Told nowhere.
+    `begun`: its intent is in the journal. `waiting`: what was announced of its end.
     `answer`, `answer_calls`: the text and tool calls that the client was sent, as far as they were sent.
     """
 
@@ -42,6 +37,7 @@ class Trail:
         "answer",
         "answer_calls",
         "asked",
+        "begun",
         "bytes_in",
         "call_id",
         "caller",
@@ -75,6 +71,7 @@ class Trail:
         "target",
         "unable",
         "usage",
+        "waiting",
     )
 
     def __init__(self, gateway: Gateway, peer: str) -> None:
@@ -112,7 +109,8 @@ class Trail:
         self.digests = Digests()
         self.answer = ""
         self.answer_calls: tuple[ToolCall, ...] = ()
-        self.closed = False
+        self.begun = self.closed = False
+        self.waiting: Waiting | None = None
         self.outcome = ""
         self.status = 0
         self.refusal: Problem | None = None
@@ -177,7 +175,7 @@ class Trail:
 
     def problem(self, error: Exception) -> Problem:
         """What the client is told about an exception; a defect of ours is logged with where it was."""
-        problem = problem_for(error)
+        problem = problem_for(error, asked=bool(self.run.attempts))
         if problem.code == "INTERNAL_ERROR":
             self.gateway.log.error(
                 "Internal error",
@@ -209,6 +207,7 @@ class Trail:
         journal = self.gateway.journal
         try:
             journal.intent(self.intent())
+            self.begun = True
             if journal.waits:
                 await journal.durable()
         except JournalError:
@@ -216,139 +215,40 @@ class Trail:
             raise
 
     def close(
-        self, *, status: int, bytes_out: int, problem: Problem | None = None, outcome: str = ""
+        self,
+        *,
+        status: int,
+        bytes_out: int,
+        problem: Problem | None = None,
+        outcome: str = "",
+        sent: int = 0,
     ) -> None:
         """Records, counts and logs the end of the call. Raises `JournalError` when it cannot be recorded, but for
         questions about health, which are answered all the same.
 
-        `outcome`: only where no problem names it (`CLIENT_CLOSED`). Calls without a caller are only counted.
+        `outcome`: only where no problem names it (`CLIENT_CLOSED`). Calls without a caller are only counted. `sent`: what
+        of `bytes_out` has gone out already. Where the journal waits for the disk, the end is one only when `recorded`
+        says so: until then another may come, of a client that leaves or of a drain.
         """
         if self.closed:
             return
         self.closed, self.presented = True, ""
         if self.entered:
             assert self.caller is not None, "only identified calls enter"
+            self.entered = False
             self.gateway.concurrency.leave(self.caller.client.tool_id)
         self.outcome = outcome or (problem.code if problem else "ok")
         self.refusal, self.status = problem, status
-        duration = self.elapsed_ms()
         if self.caller is None:
             self.gateway.metrics.count(f"refused_{self.outcome.lower()}")
             return
-        try:
-            self._journal(outcome, round(duration), bytes_out)
-        except JournalError as error:
-            self.gateway.metrics.count("journal_failures")
-            # Whoever asks how things are is told, above all when they are bad.
-            if self.method != "getHealth":
-                self._unrecorded(outcome, error)
-                self._tell(duration)
-                raise
-        self._tell(duration)
-
-    def _journal(self, outcome: str, duration_ms: int, bytes_out: int) -> None:
-        """Content that was to be kept comes first. Where there is no room for it, the call has failed, and that is
-        what its outcome says. Raises `JournalError`."""
-        failure: JournalError | None = None
-        try:
-            self._keep_content(self.outcome)
-        except JournalError as error:
-            failure, sent = error, self.status
-            self._unrecorded(outcome, error)
-            if self.method != "chatStream":
-                self.note_answer()  # nothing of one is sent
-            elif sent == STREAMED:
-                self.status = sent
-        record = self._record(self.outcome, self.status, self.refusal, duration_ms, bytes_out)
-        self.gateway.journal.outcome(record)
-        if failure is not None:
-            raise failure
-
-    def _unrecorded(self, outcome: str, error: JournalError) -> None:
-        """Its client is not given what cannot be recorded, so it did not go well; unless the client has left."""
-        if not outcome:
-            self.refusal = problem_for(error)
-            self.outcome, self.status = self.refusal.code, self.refusal.status
-
-    def _tell(self, duration: float) -> None:
-        """To the metrics and the log."""
-        problem = self.refusal
-        self.gateway.metrics.observe_call(
-            self.method or "unknown",
-            outcome=self.outcome,
-            duration_ms=duration,
-            attempts=self.run.attempts,
-            first_event_ms=self.first_event_ms,
-            tokens=(self.usage.input_tokens, self.usage.output_tokens),
-            limit=(problem.reason or RATE).lower() if problem else RATE,
-            offers=self.gateway.offers,
-        )
-        log_end(self, duration)
-        if self.gateway.spans is not None and self.run.trace is not None:
-            self.gateway.spans.offer(ended_call(self, self.run.trace, duration))
+        closing.close(self, Sent(bytes_out, sent))
 
     async def recorded(self) -> None:
         """To be awaited between `close` and the last byte: where `LLM_CALLER_AUDIT_SYNC` is `always`, the outcome is
         on the disk then. Raises `JournalError`, but for questions about health."""
-        journal = self.gateway.journal
-        if journal.waits and self.caller is not None and self.method != "getHealth":
-            await journal.durable()
-
-    def _keep_content(self, outcome: str) -> None:
-        """Sealed before it reaches the journal; only of clients whose setting says so. Raises `JournalError`."""
-        assert self.caller is not None, "only identified calls are recorded"
-        client, policy = self.caller.client, self.runtime.policy
-        if self.asked is None or not capture.is_wanted(client, outcome):
-            return
-        content = capture.content_of(self.asked, self.answer, self.answer_calls, policy.capture_max_bytes)
-        now = time.time()
-        self.gateway.journal.content(
-            SealedContent(
-                call_id=self.call_id,
-                tool_id=client.tool_id,
-                key_id=policy.capture_keys.newest_id,
-                sealed=capture.seal(content, self.call_id, policy.capture_keys),
-                stored_at=now,
-                expires_at=now + client.capture_days * capture.DAY_S,
-            )
-        )
-
-    def _record(
-        self, outcome: str, status: int, problem: Problem | None, duration_ms: int, bytes_out: int
-    ) -> CallRecord:
-        caller, attempts = self.caller, self.run.attempts
-        assert caller is not None, "only identified calls are recorded"
-        last = attempts[-1] if attempts else None
-        return CallRecord(
-            call_id=self.call_id,
-            request_id=self.request_id,
-            trace_id=self.trace_id,
-            tool_id=caller.client.tool_id,
-            token_id=caller.token_id,
-            claimed_tool=self.claimed_tool,
-            method=self.method,
-            peer=self.peer,
-            provider=last.provider if last else "",
-            model=last.model if last else "",
-            strategy=self.strategy,
-            reason=(problem.reason or "") if problem else "",
-            attempts=tuple(msgspec.Raw(_encode(attempt)) for attempt in attempts),
-            outcome=outcome,
-            status=status,
-            started_at=self.started_at,
-            first_event_ms=self.first_event_ms,
-            duration_ms=duration_ms,
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens,
-            bytes_in=self.bytes_in,
-            bytes_out=bytes_out,
-            sanitised=self.sanitised,
-            config_version=self.runtime.version,
-            decision=msgspec.Raw(_encode(self.decided(outcome))),
-            request_digest=self.digests.request,
-            prompt_digest=self.digests.prompt,
-            answer_digest=self.runtime.policy.digest_key.of_text(self.answer),
-        )
+        if self.waiting is not None and not self.closed:
+            await closing.wait(self, self.waiting)
 
     def decided(self, outcome: str) -> Decided:
         """Why the call went where it went, or where it was refused."""

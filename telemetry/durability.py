@@ -19,7 +19,11 @@ INTERVAL_S = 0.02
 
 
 class Durability:
-    """For one journal and the event loop that appends to it. `on_failure` is told what the disk said."""
+    """For one journal and the event loop that appends to it. `on_failure` is told what the disk said.
+
+    `failing`: the last sync did. `failed`: one did since the newest file was begun; what a later sync says of that file
+    concerns what was appended since, because the system tells of an error once.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class Durability:
         """What is synced next besides that file, and then closed: full segments, and folders that have a new one."""
         self._waiting: list[asyncio.Future[None]] = []
         self._armed = self._busy = self._again = self._closed = False
+        self.failing = self.failed = False
 
     def appended(self, fd: int) -> None:
         """Something was appended to this file."""
@@ -47,6 +52,7 @@ class Durability:
 
     def opened(self, folder: Path) -> None:
         """A file was made there: a power cut must not lose its name either."""
+        self.failed = False
         if self.mode != "off":
             self._sealed.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
@@ -68,6 +74,12 @@ class Durability:
         if not self._busy:
             self._begin()
         await waiter
+
+    def bring(self, fd: int) -> None:
+        """What was appended to this file, though nobody waits for it."""
+        if self.mode != "off":
+            self._fd = fd
+            self._begin()
 
     def close(self) -> None:
         """Brings what is left to the disk, in this thread."""
@@ -122,6 +134,9 @@ class Durability:
         """To those who wait for it."""
         if isinstance(error, OSError):
             self._on_failure(error)
+            self.failing = self.failed = True
+        elif error is None:
+            self.failing = False
         for waiter in waiting:
             if waiter.done():
                 continue

@@ -28,6 +28,8 @@ MAX_HELD = 20_000
 OTHERS = "other addresses"
 SEVERAL = "several"
 MINUTE_S = 60
+SET_BACK_S = 2 * MINUTE_S
+"""By so much a clock may be corrected within the minute that is counted; by more, it was wrong before."""
 COUNTS_A_LINE = 50
 
 
@@ -50,7 +52,8 @@ class FailureCounts(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[FailureCount, ...]
 
 
-Key = tuple[int, str, str]
+Key = tuple[str, int, str, str]
+"""Whose count, which minute, which address, which kind."""
 
 
 class _Counted:
@@ -77,10 +80,13 @@ class FailureTally:
 
     def _note(self, address: str, kind: str, route: str, now: float) -> None:
         minute = int(now // MINUTE_S) * MINUTE_S
+        if minute < self._minute - SET_BACK_S:
+            # The counts of a minute that comes again may have been let go: from here on they are another process's.
+            self._process = os.urandom(8).hex()
+            self._minute = 0
         if minute > self._minute:
-            # A clock that is set back does not open a minute again whose counts may have been let go.
             self._minute, self._addresses = minute, set()
-        key = (self._minute, self._named(address), kind)
+        key = (self._process, self._minute, self._named(address), kind)
         counted = self._counted.get(key)
         if counted is None:
             counted = self._counted[key] = _Counted(route, now)
@@ -103,14 +109,16 @@ class FailureTally:
         """Writes what grew since the last time. What `write` raises goes through; nothing is lost by it."""
         with self._lock:
             while self._grown:
-                keys = tuple(islice(self._grown, COUNTS_A_LINE))
-                write(FailureCounts(process=self._process, counts=tuple(self._told(key) for key in keys)))
+                process = next(iter(self._grown))[0]
+                keys = tuple(islice((key for key in self._grown if key[0] == process), COUNTS_A_LINE))
+                write(FailureCounts(process=process, counts=tuple(self._told(key) for key in keys)))
                 self._grown.difference_update(keys)
-            for key in [key for key in self._counted if key[0] < self._minute]:
+            current = (self._process, self._minute)
+            for key in [key for key in self._counted if key[:2] != current]:
                 del self._counted[key]
 
     def _told(self, key: Key) -> FailureCount:
-        (minute, address, kind), counted = key, self._counted[key]
+        (_, minute, address, kind), counted = key, self._counted[key]
         return FailureCount(
             minute=minute,
             address=address,

@@ -89,8 +89,8 @@ AUDIT = Family(
     "audit_failures",
     "counter",
     ("kind",),
-    "What could not be recorded: journal_append is a line that could not be written, whose call was refused.",
-    born=(("journal_append",),),
+    "What could not be recorded: journal_append is a line that could not be written, whose call was refused; journal_sync a time that the journal could not be brought to the disk.",
+    born=(("journal_append",), ("journal_sync",)),
 )
 LOG_DROPPED = Family("log_lines_dropped", "counter", (), "Log lines lost because the queue was full.")
 LOG_WRITES = Family(
@@ -197,6 +197,7 @@ DERIVED: dict[str, tuple[Family, tuple[str, ...]]] = {
     "refused_unauthorized": (AUTHENTICATION, ("missing_token",)),
     "refused_outside": (AUTHENTICATION, ("address_not_allowed",)),
     "journal_failures": (AUDIT, ("journal_append",)),
+    "journal_sync_failures": (AUDIT, ("journal_sync",)),
     "log_lines_dropped": (LOG_DROPPED, ()),
     "log_file_failures": (LOG_WRITES, ("file",)),
     "log_stdout_failures": (LOG_WRITES, ("stdout",)),

@@ -3,17 +3,22 @@
 One process owns a sequence of segment files `OWNER-NNNNNN.spool`, held alive by a lock on `OWNER.lock`;
 the kernel gives the lock back when the process dies, however it dies. A line is
 
-    CRC-32 (8 hex) SPACE kind (I intent | O outcome | F failed authentication | C sealed content) SPACE JSON LF
+    CRC-32 (8 hex) SPACE kind SPACE JSON LF
+
+    I intent · A announced outcome, of a call that waits for the disk · O outcome · F failed authentication
+    C sealed content
 
 A line that was not written whole fails its checksum and is passed over, never guessed at; one that was damaged later
 is set aside. What `intent` and `outcome` have returned from is in the kernel's hands and survives the death of the
 process; `durability.py` says when it survives a power cut too.
 """
 
+import errno
 import fcntl
 import os
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +28,7 @@ import msgspec
 from telemetry.captured import SealedContent
 from telemetry.durability import Durability
 from telemetry.failures import FailureCounts
-from telemetry.types import CallRecord, Intent
+from telemetry.types import Announced, CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_S = 3600.0
@@ -32,10 +37,12 @@ BALLAST_BYTES = 128 * 1024
 """Kept free for the outcomes of calls that are under way when the disk fills up."""
 _CHECK_EVERY_S = 1.0
 _encode = msgspec.json.Encoder().encode
-Entry = Intent | CallRecord | FailureCounts | SealedContent
+Entry = Intent | Announced | CallRecord | FailureCounts | SealedContent
+_decode_record = msgspec.json.Decoder(CallRecord).decode
 _DECODERS: dict[bytes, Callable[[bytes], Entry]] = {
     b"I": msgspec.json.Decoder(Intent).decode,
-    b"O": msgspec.json.Decoder(CallRecord).decode,
+    b"A": lambda body: Announced(_decode_record(body)),
+    b"O": _decode_record,
     b"F": msgspec.json.Decoder(FailureCounts).decode,
     b"C": msgspec.json.Decoder(SealedContent).decode,
 }
@@ -48,8 +55,23 @@ class JournalError(Exception):
     """The record cannot be written; nothing may be done that would have to be recorded."""
 
 
+class NoRoomError(JournalError):
+    """On the disk, where there may be some again."""
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def _refused(words: str, error: OSError) -> JournalError:
+    return (NoRoomError if error.errno in _FULL else JournalError)(words)
+
+
 class Journal:
-    """Appends for one process. Not thread-safe: the event loop is its only user. `failing`: the last append did."""
+    """Appends for one process. Not thread-safe: the event loop is its only user.
+
+    `unwritten`: outcomes that found no room. They come first once there is some, before any new intent, so that there
+    are never more of them than calls were under way.
+    """
 
     def __init__(
         self,
@@ -59,7 +81,8 @@ class Journal:
         segment_s: float = SEGMENT_S,
         durability: Durability | None = None,
     ) -> None:
-        """`durability`: absent, lines reach the disk when the system likes."""
+        """`durability`: absent, lines reach the disk when the system likes. Raises `JournalError` where no journal can
+        be kept; a full disk is none of the reasons: what lies there may only wait for this start."""
         self._folder = folder
         self._durability = durability
         self.waits = durability is not None and durability.mode == "always"
@@ -71,31 +94,46 @@ class Journal:
         self._size = 0
         self._opened = 0.0
         self._torn = self._spent = False
-        self.failing = False
+        self._failing = self._closed = False
         self._checked = 0.0
         self._lock_fd = -1
         self._has_ballast = False
-        self._open()
-        self._take_ballast()
+        self.unwritten: deque[CallRecord] = deque()
+        try:
+            self._open()
+            self._take_ballast()
+        except NoRoomError:
+            self._failing = True
+
+    @property
+    def failing(self) -> bool:
+        """Whether a call that came now would be refused."""
+        return self._failing or (self.waits and self.is_unsynced)
+
+    @property
+    def is_unsynced(self) -> bool:
+        """Whether what is written does not reach the disk, so that a power cut would lose it."""
+        return self._durability is not None and self._durability.failing
 
     def intent(self, intent: Intent) -> None:
         """Raises `JournalError` when it could not be written; then no provider may be called."""
         self._append_with_room(b"I", _encode(intent))
+
+    def announce(self, record: CallRecord) -> None:
+        """The outcome of a call whose client waits until it is `durable`; then `outcome` follows, with what came of it.
+        Raises `JournalError` as that does."""
+        self._append_in_ballast(b"A", _encode(record))
 
     def outcome(self, record: CallRecord) -> None:
         """Raises `JournalError` when it could not be written; then no answer may be completed.
 
         On a full disk the ballast makes room for it: a call that was begun should not end without its outcome.
         """
-        body = _encode(record)
-        try:
-            self._append(b"O", body)
-        except JournalError:
-            if not self._has_ballast:
-                raise
-            self._has_ballast = False
-            self._drop_ballast()
-            self._append(b"O", body)
+        self._append_in_ballast(b"O", _encode(record))
+
+    def owe(self, record: CallRecord) -> None:
+        """The outcome of a call whose intent is written and whose outcome could not be: it is, once there is room."""
+        self.unwritten.append(record)
 
     async def durable(self) -> None:
         """Where the journal `waits`: returns when what was appended is on the disk. Raises `JournalError`."""
@@ -103,7 +141,7 @@ class Journal:
         try:
             await self._durability.durable()
         except OSError as error:
-            self.failing = True
+            self._spent = self._size > 0
             raise JournalError(
                 f"The journal cannot be brought to the disk: {error.strerror or error}"
             ) from None
@@ -118,20 +156,49 @@ class Journal:
 
     def tend(self) -> None:
         """Every second or so, off the way of calls: leaves a segment that has become old, also when no call comes, or
-        whose lock file somebody removed: it is made anew. Raises `JournalError`; then the journal goes on as it was."""
+        whose lock file somebody removed: it is made anew. Raises `JournalError`; then the journal goes on as it was.
+        What did not go is tried again, so that it goes well again by itself."""
+        if self._closed:
+            return
+        if self._failing or self.unwritten or not self._has_ballast:
+            self._recover()
         if self._fd < 0:
             return
+        if self._durability is not None and (self._durability.failed or self._durability.failing):
+            self._leave_unsynced(self._durability)
         is_old = self._size > 0 and time.monotonic() - self._opened >= self._segment_s
         if is_old or not _lies_at(self._lock_fd, self._lock):
             self._open()
 
+    def _recover(self) -> None:
+        with suppress(JournalError):
+            self._ensure_open()
+            self._write_owed()
+            if not self._has_ballast:
+                self._take_ballast()
+            self._failing = False
+            if self.waits and self._durability is not None:
+                self._durability.bring(self._fd)
+
+    def _leave_unsynced(self, durability: Durability) -> None:
+        """For a segment that begins on a disk that may be well again; of the old one nobody knows what is on it."""
+        if self._size > 0:
+            self._open()
+        durability.failed = False
+        durability.bring(self._fd)
+
     def close(self) -> None:
+        """What still finds no room is lost but for its intents: `unwritten` says of how many calls."""
+        self._closed = True
+        self._has_ballast = False
+        self._drop_ballast()
+        with suppress(JournalError):
+            self._write_owed()
         if self._durability is not None:
             if self._fd >= 0:
                 self._durability.sealed(self._fd)
                 self._fd = -1
             self._durability.close()
-        self._drop_ballast()
         for fd in (self._fd, self._lock_fd):
             if fd >= 0:
                 os.close(fd)
@@ -139,9 +206,26 @@ class Journal:
 
     def _append_with_room(self, kind: bytes, body: bytes) -> None:
         """Not in the room that the ballast made: that is for outcomes, which are small and come last."""
+        if self.unwritten:
+            self._write_owed()
         if not self._has_ballast:
             self._take_ballast()
         self._append(kind, body)
+
+    def _append_in_ballast(self, kind: bytes, body: bytes) -> None:
+        try:
+            self._append(kind, body)
+        except JournalError:
+            if not self._has_ballast:
+                raise
+            self._has_ballast = False
+            self._drop_ballast()
+            self._append(kind, body)
+
+    def _write_owed(self) -> None:
+        while self.unwritten:
+            self._append(b"O", _encode(self.unwritten[0]))
+            self.unwritten.popleft()
 
     def _append(self, kind: bytes, body: bytes) -> None:
         text = kind + b" " + body
@@ -152,19 +236,26 @@ class Journal:
                 line = b"\n" + line
             written = os.write(self._fd, line)
             if written != len(line):
-                self._torn = True
-                raise OSError("the line was written in part")
+                self._take_back(written)
+                raise OSError(errno.ENOSPC, "the line was written in part")
         except (OSError, JournalError) as error:
-            self.failing = True
+            self._failing = True
             # The next line begins a new segment, so that this one can be removed once it is stored, and makes room.
             self._spent = self._size > 0
             if isinstance(error, JournalError):
                 raise
             raise JournalError(f"The journal cannot be written: {error.strerror or error}") from None
-        self.failing = self._torn = False
+        self._failing = self._torn = False
         self._size += written
         if self._durability is not None:
             self._durability.appended(self._fd)
+
+    def _take_back(self, written: int) -> None:
+        """What was written of a line in part, in bytes. Where that cannot be, the next begins a line of its own."""
+        try:
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+        except OSError:
+            self._torn = True
 
     def _ensure_open(self) -> None:
         """Starts the next segment when this one is full, or is no longer what the writer has read of it."""
@@ -198,7 +289,7 @@ class Journal:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             fd = os.open(self._path(self._number + 1), flags, 0o600)
         except OSError as error:
-            raise JournalError(f"The journal cannot be opened: {error}") from None
+            raise _refused(f"The journal cannot be opened: {error}", error) from None
         if self._durability is not None:
             try:
                 self._durability.opened(self._folder)
@@ -225,9 +316,9 @@ class Journal:
             with open(os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
                 file.write(bytes(BALLAST_BYTES))
         except OSError as error:
-            self.failing = True
+            self._failing = True
             self._drop_ballast()
-            raise JournalError(f"The journal has no room: {error.strerror}") from None
+            raise _refused(f"The journal has no room: {error.strerror}", error) from None
         self._has_ballast = True
 
     def _let_go(self) -> None:
@@ -276,20 +367,27 @@ def is_alive(lock: Path) -> bool:
     return False
 
 
-def parse(data: bytes, damaged: Callable[[bytes], None] | None = None) -> Iterator[Entry]:
+def is_whole(line: bytes) -> bool:
+    """Whether it is as it was written."""
+    checksum, _, text = line.partition(b" ")
+    return len(checksum) == 8 and checksum == b"%08x" % zlib.crc32(text)
+
+
+def parse(data: bytes, unread: Callable[[bytes], None] | None = None) -> Iterator[Entry]:
     """The whole, undamaged entries of a piece of a segment, in order.
 
-    `damaged` is told each other line that was written to its end, as it is. What a crash or a full disk cut off is none.
+    `unread` is told each other line, as it is: damaged, or of another version. What has no end was cut off by a crash in
+    the midst of its append, and is none.
     """
-    for line in data.split(b"\n"):
-        checksum, _, text = line.partition(b" ")
-        if len(checksum) == 8 and checksum == b"%08x" % zlib.crc32(text):
-            decode = _DECODERS.get(text[:1])
+    *lines, _ = data.split(b"\n")
+    for line in lines:
+        if is_whole(line):
+            decode = _DECODERS.get(line[9:10])
             if decode is not None:
                 try:
-                    yield decode(text[2:])
+                    yield decode(line[11:])
                     continue
                 except UNREADABLE:
                     pass
-        if damaged is not None and line.endswith(b"}"):
-            damaged(line)
+        if unread is not None and line:
+            unread(line)

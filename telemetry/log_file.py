@@ -1,7 +1,11 @@
 """The log's file: appended to by several processes, rotated by size, and what to tell the operator about it."""
 
+import errno
 import fcntl
 import os
+import select
+import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +14,12 @@ FOR_OTHERS = 0o077
 """The rights of a file that a log has not: it names clients and addresses."""
 LARGE_BYTES = 5 * 1024 * 1024
 """What the runbook wants to be warned of: a log file past 5 MiB, which rotation was set to allow."""
+
+
+LOCK_WAIT_S = 1.0
+"""Others hold the lock while they write a batch. Whoever holds it for longer is stuck, and must not stop the log."""
+_APPENDED = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+"""A pipe that nobody reads is an error, and keeps nobody waiting."""
 
 
 class Notice(NamedTuple):
@@ -34,7 +44,7 @@ class RotatingFile:
 
     def __init__(self, path: Path, *, max_bytes: int, max_files: int) -> None:
         self.path, self.max_bytes, self.max_files = path, max_bytes, max_files
-        self._all_used = False
+        self._all_used = self._is_stuck = False
 
     def write(self, data: bytes) -> list["Notice"]:
         """What the operator should be told of, each once until it was otherwise. Raises `OSError` when the file
@@ -50,15 +60,20 @@ class RotatingFile:
         """Raises `OSError` when it is not. A full disk is no reason: it may be empty again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(self._locked())
-        os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(self.path, _APPENDED, 0o600))
 
     def _locked(self) -> int:
-        """Of a lock file that was deleted meanwhile, others would hold a new one."""
+        """Of a lock file that was deleted meanwhile, others would hold a new one. Raises `OSError` when it is held for
+        too long; the next time it is not waited for."""
         path = Path(f"{self.path}.lock")
+        until = time.monotonic() + (0 if self._is_stuck else LOCK_WAIT_S)
         while True:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):
+                self._is_stuck = not _held(fd, until)
+                if self._is_stuck:
+                    os.close(fd)
+                    raise OSError(errno.EWOULDBLOCK, "another process holds its lock file", str(path))
                 if os.path.samestat(os.fstat(fd), path.stat()):
                     return fd
             os.close(fd)
@@ -108,17 +123,17 @@ class RotatingFile:
         """All or nothing: what a full disk cut short is taken back, so that no line is torn."""
         if not data:
             return
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.path, _APPENDED, 0o600)
         found = os.fstat(fd)
-        size = found.st_size
         if found.st_mode & FOR_OTHERS:
-            _close_to_others(fd)
+            _close_to_others(fd, found)
         try:
             view = memoryview(data)
             while view:
-                view = view[os.write(fd, view) :]
+                view = view[_written(fd, view) :]
         except OSError:
-            os.ftruncate(fd, size)
+            if stat.S_ISREG(found.st_mode):
+                os.ftruncate(fd, found.st_size)
             raise
         finally:
             os.close(fd)
@@ -128,13 +143,39 @@ class RotatingFile:
             source = self.path if number == 1 else Path(f"{self.path}.{number - 1}")
             if source.exists():
                 target = source.replace(f"{self.path}.{number}")
-                if target.stat().st_mode & FOR_OTHERS:
-                    _close_to_others(target)
+                if (found := target.stat()).st_mode & FOR_OTHERS:
+                    _close_to_others(target, found)
         if self.max_files == 0:
             self.path.unlink(missing_ok=True)
 
 
-def _close_to_others(file: Path | int) -> None:
-    """One that was there before. Of another user's file the rights are his to give; lines are written all the same."""
+def _held(fd: int, until: float) -> bool:
+    """Waits for the lock, at most `until` then."""
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.002)
+        else:
+            return True
+
+
+def _written(fd: int, data: memoryview) -> int:
+    """Bytes. A pipe's reader is waited for, and no longer than the lock's holder."""
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        if not select.select([], [fd], [], LOCK_WAIT_S)[1]:
+            raise
+    return os.write(fd, data)
+
+
+def _close_to_others(file: Path | int, found: os.stat_result) -> None:
+    """One that was there before. Of another user's file the rights are his to give; lines are written all the same. A
+    device, such as `/dev/null`, is everybody's."""
+    if not stat.S_ISREG(found.st_mode):
+        return
     with suppress(PermissionError):
         os.chmod(file, 0o600)

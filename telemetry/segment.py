@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from telemetry.journal import Entry, parse
-from telemetry.types import CallRecord, Intent
+from telemetry.types import Announced, CallRecord, Intent
 
 BATCH_BYTES = 1024 * 1024
 REMEMBERED_BYTES = 4096
@@ -14,7 +14,7 @@ REMEMBERED_BYTES = 4096
 
 
 class Piece(NamedTuple):
-    """Whole lines, those that were damaged, the offset behind them, and the last bytes before it."""
+    """Whole lines, those that nobody can read, the offset behind them, and the last bytes before it."""
 
     entries: list[Entry]
     damaged: list[bytes]
@@ -23,14 +23,14 @@ class Piece(NamedTuple):
 
 
 class Segment:
-    """`stored`: up to where an earlier writer has stored it. `cut`: it lost what had been read of it. `unread`: it could
+    """`open`: calls without an outcome, by what is known of their end. `stored`: up to where an earlier writer has stored it. `cut`: it lost what had been read of it. `unread`: it could
     not be read the last time, so that nobody knows what is in it."""
 
     def __init__(self, path: Path, stored: int = 0) -> None:
         self.path = path
         self.owner = path.name.rsplit("-", 1)[0]
         self.offset = 0
-        self.open: dict[str, Intent] = {}
+        self.open: dict[str, Intent | CallRecord] = {}
         self.cut = self.unread = False
         self._stored = stored
         self._ending = b""
@@ -50,15 +50,16 @@ class Segment:
         """Up to where its content is stored."""
         return max(self.offset, self._stored)
 
-    def note(self, entries: Iterable[Entry], siblings: Iterable["Segment"]) -> None:
-        """Intents are open until their outcome comes, which may be in a later segment of the same process."""
+    def note(self, entries: Iterable[Entry], siblings: Sequence["Segment"]) -> None:
+        """Calls are open until their outcome comes, which may be in a later segment of the same process."""
         for entry in entries:
             if isinstance(entry, Intent):
                 self.open[entry.call_id] = entry
-        for entry in entries:
-            if isinstance(entry, CallRecord):
-                for sibling in siblings:
-                    sibling.open.pop(entry.call_id, None)
+            elif isinstance(entry, Announced):
+                _end(entry.record.call_id, siblings)
+                self.open[entry.record.call_id] = entry.record
+            elif isinstance(entry, CallRecord):
+                _end(entry.call_id, siblings)
 
     def read(self, most: int = BATCH_BYTES) -> Piece:
         """What comes next; `reach` it once it is stored. Raises `OSError`."""
@@ -97,6 +98,11 @@ class Segment:
         self.cut = True
         self.offset = self._stored = 0
         self._ending = b""
+
+
+def _end(call_id: str, siblings: Sequence[Segment]) -> None:
+    for sibling in siblings:
+        sibling.open.pop(call_id, None)
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -59,10 +59,18 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     answer_digest: str = ""
 
 
-def unknown_outcome(intent: Intent) -> CallRecord:
-    """What is recorded for a call whose process died between intent and outcome."""
+class Announced(msgspec.Struct, frozen=True):
+    """The end of a call whose client waits for the disk; it is the call's outcome unless another one follows."""
+
+    record: CallRecord
+
+
+def unknown_outcome(begun: Intent | CallRecord) -> CallRecord:
+    """What is recorded for a call whose process died between intent and outcome: what it had announced, if it had."""
+    if isinstance(begun, CallRecord):
+        return begun
     return CallRecord(
-        **msgspec.structs.asdict(intent),
+        **msgspec.structs.asdict(begun),
         outcome="UNKNOWN",
         status=0,
         duration_ms=0,

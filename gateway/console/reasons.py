@@ -18,6 +18,7 @@ STAGE: dict[str, str] = {
     "routing": "Refused because no provider can take the call. None was asked.",
     "limits": "Refused because a limit of the client is reached. No provider was asked.",
     "record": "Refused because the call could not be recorded. No provider was asked.",
+    "outcome": "A provider was asked, but its answer was withheld: the end of the call could not be recorded.",
     "attempts": "It was passed on, and every attempt failed or it ended early.",
 }
 METHOD_REFUSED = (
@@ -46,7 +47,7 @@ ENDED: dict[str, str] = {
     "METHOD_NOT_ALLOWED": "Refused: it was sent with another HTTP method.",
     "RATE_LIMIT": "Refused by a limit: the client's here, or the provider's.",
     "OVERLOADED": "Refused: too much was under way.",
-    "AUDIT_UNAVAILABLE": "Refused: the call could not have been recorded.",
+    "AUDIT_UNAVAILABLE": "Not answered: the call could not be recorded when it was to be.",
     "TEMPORARY": "Failed: no provider that was asked could answer.",
     "PERMANENT": "Failed: the provider rejected the request.",
     "AUTH": "Failed: the provider did not accept our credential.",

@@ -156,7 +156,7 @@ async def _cancelled(trail: Trail, send: Send) -> None:
         if drained:
             await trail.recorded()
     except JournalError as error:
-        problem = problem_for(error) if drained else None
+        problem = trail.problem(error) if drained else None
     if problem is not None:
         await send_body(
             send,

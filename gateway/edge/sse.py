@@ -13,6 +13,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.http import AsyncHttpConsumer
 
 from gateway import pipeline
+from gateway.closing import STREAMED
 from gateway.edge import native
 from gateway.edge.front import TRAIL
 from gateway.edge.identify import identify
@@ -20,7 +21,7 @@ from gateway.edge.mount import CLOSED_STATUS, DRAINED, TOO_LARGE, refused_unread
 from gateway.edge.respond import CALL_ID, PIECE_BYTES, encode_json, problem_body, problem_headers
 from gateway.errors import Problem, Refusal, problem_for
 from gateway.sanitise import Assembly
-from gateway.trail import STREAMED, Trail
+from gateway.trail import Trail
 from providers.errors import DeadlineError, UpstreamError
 from providers.routing import Plan
 from providers.stream import ProviderStream
@@ -247,7 +248,9 @@ class StreamedAnswer:
     ) -> None:
         """On record with the text that was sent, also of a stream that was cut. Raises `JournalError`."""
         self._trail.note_answer(self._assembly.content, self._tool_calls())
-        self._trail.close(status=status, bytes_out=bytes_out, problem=problem, outcome=outcome)
+        self._trail.close(
+            status=status, bytes_out=bytes_out, problem=problem, outcome=outcome, sent=self._bytes_out
+        )
 
     async def _end(self, problem: Problem, outcome: str = "") -> None:
         trail = self._trail
@@ -261,7 +264,7 @@ class StreamedAnswer:
             )
             await trail.recorded()
         except JournalError as error:
-            problem = problem_for(error)
+            problem = trail.problem(error)
             answer = _error_frame(problem, trail.call_id)
         if self._torn:
             await self._send(b"", more=False)

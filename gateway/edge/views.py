@@ -20,7 +20,7 @@ from gateway.edge import inventory, native
 from gateway.edge.front import TRAIL
 from gateway.edge.identify import identify
 from gateway.edge.respond import encode_json, problem_body, retry_after
-from gateway.errors import Problem, Refusal, problem_for
+from gateway.errors import Problem, Refusal
 from gateway.trail import Trail
 from telemetry.health import report
 from telemetry.journal import JournalError
@@ -109,7 +109,7 @@ class GatewayView(APIView):
             trail.close(status=status, bytes_out=len(content), problem=problem)
             await trail.recorded()
         except JournalError as error:
-            problem = problem_for(error)
+            problem = trail.problem(error)
             status, content = problem.status, problem_body(problem, trail.call_id)
         response = HttpResponse(content, status=status, content_type="application/json")
         _set_headers(response, trail, problem)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,13 @@ class Disk:
     def journal(self, folder: Path, mode: AuditSync, **more: int) -> Journal:
         durability = Durability(mode, on_failure=self.failures.append, sync=self.sync)
         return Journal(folder, durability=durability, **more)
+
+
+async def until(found: Callable[[], bool]) -> None:
+    """What the disk said reaches the event loop by itself."""
+    async with asyncio.timeout(5):
+        while not found():
+            await asyncio.sleep(0.005)
 
 
 async def test_always_waits_for_the_disk_before_a_call_goes_on(tmp_path: Path) -> None:
@@ -154,5 +162,39 @@ async def test_without_a_descriptor_left_the_call_is_refused_and_the_next_is_ser
             await asyncio.wait_for(journal.durable(), 5)
     journal.outcome(outcome())
     await asyncio.wait_for(journal.durable(), 5)
-    assert disk.synced == [segments(tmp_path)[0].stat().st_size]
+    assert disk.synced == [path.stat().st_size for path in segments(tmp_path)]
+    journal.close()
+
+
+async def test_after_a_failed_sync_a_new_segment_begins_and_it_is_told_until_one_goes_well(
+    tmp_path: Path,
+) -> None:
+    """In `interval` nobody waits: calls go on, and a power cut would lose them."""
+    disk = Disk()
+    disk.broken = True
+    journal = disk.journal(tmp_path, "interval")
+    journal.intent(intent())
+    await until(lambda: journal.is_unsynced)
+    assert not journal.failing
+    journal.tend()
+    assert len(segments(tmp_path)) == 2
+    await until(lambda: len(disk.failures) >= 2)
+    journal.tend()
+    assert (journal.is_unsynced, len(segments(tmp_path))) == (True, 2), "an empty one is left as it is"
+    disk.broken = False
+    journal.tend()
+    await until(lambda: not journal.is_unsynced)
+    journal.close()
+
+
+async def test_a_disk_that_is_well_again_is_found_so_though_no_call_comes(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.broken = True
+    journal = disk.journal(tmp_path, "always")
+    journal.intent(intent())
+    with pytest.raises(JournalError):
+        await journal.durable()
+    disk.broken = False
+    journal.tend()
+    await until(lambda: not journal.failing)
     journal.close()

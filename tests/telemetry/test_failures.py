@@ -138,6 +138,30 @@ def test_a_clock_that_is_set_back_loses_no_count(tmp_path: Path) -> None:
     assert total() == 4
 
 
+def test_a_clock_that_was_wrong_for_a_moment_is_followed_back(tmp_path: Path) -> None:
+    """The minutes that come again are counted again, and added to what was stored of them."""
+    failed, journal, moving = FailureTally(), Journal(tmp_path), writer(tmp_path)
+    for day, at in ((0, 0), (0, 60), (400, 0), (0, 61), (0, 0), (0, 400), (0, 401)):
+        failed.note(address="::1", kind="missing", route="/health", now=MINUTE + day * 86_400 + at)
+        failed.flush(journal.failed_authentication)
+        moving.run_once()
+    journal.close()
+    moving.run_once()
+    began = datetime.fromtimestamp(MINUTE, UTC)
+    told = {(row.started_at - began).total_seconds(): row.count for row in Row.objects.all()}
+    assert told == {0: 1, 60: 3, 360: 2, 400 * 86_400: 1}
+
+
+def test_counts_of_before_the_clock_was_set_back_are_told_as_they_were(tmp_path: Path) -> None:
+    failed, journal = FailureTally(), Journal(tmp_path)
+    for at in (600, 600, 0, 0, 0):
+        failed.note(address="::1", kind="missing", route="/health", now=MINUTE + at)
+    failed.flush(journal.failed_authentication)
+    journal.close()
+    writer(tmp_path).run_once()
+    assert sorted(row.count for row in Row.objects.all()) == [2, 3]
+
+
 def test_rows_past_their_days_are_removed() -> None:
     now = datetime(2026, 3, 4, tzinfo=UTC)
     for days in (1, 89, 91, 400):

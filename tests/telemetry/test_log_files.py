@@ -1,5 +1,6 @@
 """The log's file: rotated by size, shared by processes, and no more than reported when it cannot be written."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from disk import full_at
 from logged import CONTROL, lines, logging_to
 
-from telemetry.log_file import LARGE_BYTES, RotatingFile
+from telemetry.log_file import LARGE_BYTES, LOCK_WAIT_S, RotatingFile
 from telemetry.metrics import METRICS
 
 
@@ -267,3 +268,43 @@ def test_the_lock_deleted_with_the_file_leaves_processes_apart_no_longer_than_a_
         assert blocked.result(10) == []
     os.close(held)
     assert files(tmp_path) == {"log": b"second\nthird\n"}
+
+
+def test_a_device_keeps_its_rights(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    made = subprocess.run(["mknod", "-m", "666", str(device), "c", "1", "3"], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"needs the right to make a device: {made.stderr.strip()}")
+    rotating(device).write(b"1\n")
+    assert device.stat().st_mode & 0o777 == 0o666
+
+
+def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    file = rotating(tmp_path / "log")
+    with pytest.raises(OSError, match="No such device"):
+        file.require_writable()
+    with pytest.raises(OSError, match="No such device"):
+        file.write(b"1\n")
+
+
+def test_a_pipe_with_a_reader_is_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    rotating(tmp_path / "log").write(b"1\n")
+    assert os.read(reader, 10) == b"1\n"
+    os.close(reader)
+
+
+def test_a_lock_that_somebody_keeps_is_an_error_and_waited_for_once(tmp_path: Path) -> None:
+    file = rotating(tmp_path / "log")
+    file.write(b"1\n")
+    with (tmp_path / "log.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        began = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(OSError, match="holds its lock file"):
+                file.write(b"lost\n")
+        assert time.monotonic() - began < 2 * LOCK_WAIT_S
+    file.write(b"2\n")
+    assert files(tmp_path) == {"log": b"1\n2\n"}

@@ -281,6 +281,7 @@ def test_what_can_happen_is_told_as_zero_before_it_has() -> None:
     for name, labels in (
         ("authentication_failures", {"reason": "unknown_token"}),
         ("audit_failures", {"kind": "journal_append"}),
+        ("audit_failures", {"kind": "journal_sync"}),
         ("limit_refusals", {"limit": "rate"}),
         ("log_lines_dropped", {}),
     ):

@@ -7,7 +7,7 @@ import pytest
 from disk import full_at
 from recorded import audit, call, ignore, intent, outcome, segments
 
-from telemetry.backlog import BacklogReader
+from telemetry.backlog import FIRST_LOOK, BacklogReader
 from telemetry.captured import SealedContent
 from telemetry.failures import FailureTally
 from telemetry.journal import Journal
@@ -28,6 +28,27 @@ def test_without_a_journal_nothing_waits_and_no_writer_is_known(tmp_path: Path) 
     (tmp_path / "file").touch()
     for folder in (tmp_path / "none", tmp_path / "file"):
         assert BacklogReader(folder).read() == (0, 0, None, 0)
+
+
+def test_how_old_what_waits_is_is_looked_up_once(tmp_path: Path) -> None:
+    """It is asked each second, inside the server, and just when the machine has other things to do."""
+    journal = Journal(tmp_path)
+    serve(journal, 1, ago=90)
+    journal.close()
+    (path,) = segments(tmp_path)
+    reader = BacklogReader(tmp_path)
+    assert reader.read().oldest_s == pytest.approx(90, abs=2)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert reader.read().oldest_s == pytest.approx(90, abs=2), "it was not read again"
+    path.unlink()
+    assert reader.read().oldest_s == pytest.approx(0, abs=1)
+
+
+def test_a_line_longer_than_the_first_look_is_found(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.intent(intent(call(1), claimed_tool="t" * 5 * FIRST_LOOK, started_at=time.time() - 9))
+    assert BacklogReader(tmp_path).read().oldest_s == pytest.approx(9, abs=2)
+    journal.close()
 
 
 def test_what_no_writer_has_stored_waits_since_its_oldest_line(tmp_path: Path) -> None:

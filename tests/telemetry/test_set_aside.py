@@ -1,5 +1,6 @@
 """What no column took is tried again at the next start, and is never lost."""
 
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gateway.writer_process import WriterProcess
 from telemetry.backlog import BacklogReader
 from telemetry.journal import Journal, JournalError
 from telemetry.models import AuditCheckpoint, RequestLog
-from telemetry.set_aside import AGAIN, NAME, SetAside
+from telemetry.set_aside import AGAIN, NAME, OF_ANOTHER_VERSION, SetAside
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -107,6 +108,81 @@ def test_a_damaged_line_is_kept_as_it_is_and_told(tmp_path: Path) -> None:
     beside = WriterProcess(tmp_path, tmp_path / "audit")
     beside.look()
     assert NAME in "; ".join(beside._told())
+
+
+def test_a_damaged_end_of_a_line_is_told_too(tmp_path: Path) -> None:
+    journal, moving = Journal(tmp_path), writer(tmp_path)
+    serve(journal, 1, 2)
+    (path,) = segments(tmp_path)
+    data = path.read_bytes().split(b"\n")
+    data[1] = data[1][:-1] + b"|"
+    path.write_bytes(b"\n".join(data))
+    assert moving.run_once() == 1
+    assert lines(tmp_path) == [data[1]]
+    journal.close()
+
+
+def of_another_version(kind: bytes, body: bytes) -> bytes:
+    text = kind + b" " + body
+    return b"%08x %b" % (zlib.crc32(text), text)
+
+
+@pytest.mark.parametrize(
+    "line", [of_another_version(b"Z", b'{"new":1}'), of_another_version(b"O", b'{"call_id":1}')], ids=str
+)
+def test_a_whole_line_of_another_version_is_not_called_damaged(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "000000000000001-1-000001.spool").write_bytes(line + b"\n")
+    writer(tmp_path).run_once()
+    for _ in range(2):
+        (told,) = lines(tmp_path)
+        assert msgspec.json.decode(told) == {"error": OF_ANOTHER_VERSION, "line": line.decode()}
+        writer(tmp_path).keep_up(NOW)
+
+
+@pytest.mark.parametrize("bare", [True, False], ids=["as it was set aside before", "with its words"])
+def test_a_line_that_this_version_can_read_is_stored_at_its_start(tmp_path: Path, bare: bool) -> None:
+    line = of_another_version(b"O", msgspec.json.encode(outcome(call(1))))
+    told = line if bare else msgspec.json.encode({"error": OF_ANOTHER_VERSION, "line": line.decode()})
+    (tmp_path / NAME).write_bytes(told + b"\n")
+    writer(tmp_path).keep_up(NOW)
+    assert outcomes() == {call(1): "ok"}
+    assert not (tmp_path / NAME).exists()
+
+
+def test_what_stays_set_aside_is_there_once_however_often_the_database_is_away(tmp_path: Path) -> None:
+    aside = SetAside(tmp_path)
+    aside.keep_line(b"0badc0de O {damaged}")
+    aside.keep(outcome(call(2), config_version=2**80), ValueError())
+    aside.keep(outcome(call(1)), ValueError())
+    moving = writer(tmp_path)
+    with no_table():
+        failures = []
+        for _ in range(5):
+            with pytest.raises(DatabaseError) as failure:
+                moving.keep_up(NOW)
+            failures.append(failure)
+            assert BacklogReader(tmp_path).read().set_aside == 3, "it is told meanwhile, too"
+    moving.keep_up(NOW)
+    assert outcomes() == {call(1): "ok"}
+    assert [b"damaged" in line for line in lines(tmp_path)] == [True, False]
+    assert sorted(path.name for path in tmp_path.glob("set-aside*")) == [NAME]
+
+
+def test_a_record_that_a_full_disk_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    aside = SetAside(tmp_path)
+    aside.keep(outcome(call(1)), ValueError())
+    with full_at((tmp_path / NAME).stat().st_size + 40), pytest.raises(OSError, match="File too large"):
+        aside.keep(outcome(call(2)), ValueError())
+    aside.keep(outcome(call(3)), ValueError())
+    assert [[record.call_id for record in part] for part in aside.again()] == [[call(1), call(3)]]
+
+
+def test_a_record_whose_writer_was_killed_in_the_midst_of_it_spoils_no_other(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b'{"error":"E","rec')
+    SetAside(tmp_path).keep(outcome(call(3)), ValueError())
+    writer(tmp_path).keep_up(NOW)
+    assert outcomes() == {call(3): "ok"}
+    assert lines(tmp_path) == [b'{"error":"E","rec']
 
 
 def test_a_damaged_line_waits_for_the_database_with_the_others(tmp_path: Path) -> None:

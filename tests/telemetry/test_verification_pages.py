@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client as Browser
 from recorded import call, ignore, intent, outcome
+from test_audit_commands import state
 
 from gateway.places import audit_folder
 from telemetry.audit.keys import signatures
@@ -20,6 +21,7 @@ from telemetry.journal import Journal
 from telemetry.models import AuditCheckpoint, AuditVerification, RequestLog
 from telemetry.writer import Writer
 
+__all__ = ("state",)
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 LIST, VERIFICATIONS = "/admin/telemetry/requestlog/", "/admin/telemetry/auditverification/"
@@ -97,7 +99,7 @@ def test_the_list_tells_a_whole_verification_from_a_part(olga: Browser) -> None:
     assert re.findall(r'field-reach">(.*?)<', page) == ["whole", "a part, or by other keys or copies"]
 
 
-def test_a_verification_says_what_it_believed_and_compared_with(recorded: None, tmp_path: Path) -> None:
+def test_a_verification_says_what_it_believed_and_compared_with(state: Path, tmp_path: Path) -> None:
     place = audit_folder()
     (mine,) = (place.folder / "believed").glob("*.pub")
     copies = tmp_path / ("COPY" * 60 + ".jsonl")
