@@ -26,7 +26,7 @@ class ProgressFile:
 
     def read(self) -> Progress | None:
         """None where none was kept, or nothing can be made of it."""
-        with suppress(OSError, msgspec.DecodeError):
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return msgspec.json.decode(self._place.read_bytes(), type=Progress)
         return None
 

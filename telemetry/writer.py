@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 
 import msgspec
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
 from telemetry import beside, rollups, uses
@@ -39,10 +40,12 @@ LOCK_BACK_S = 10.0
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 REPORT_EVERY_S = 0.5
 """At the latest, and in the midst of a long round too, the writer says how far it is."""
-UNFIT = (OverflowError, ValueError, TypeError, DataError, IntegrityError)
+UNFIT = (OverflowError, ValueError, TypeError, RecursionError, ValidationError, DataError, IntegrityError)
 """What a value raises that a column does not take. Everything else the database raises is waited out."""
 PRUNE_EVERY = timedelta(hours=1)
 PRUNED_AT_ONCE = 2000
+WAITS = "The record waits for the database"
+WORTH_TELLING_S, MOST_TOLD = 5.0, 200
 OnRows = Callable[[Mapping[str, datetime]], None]
 Hourly = Callable[[datetime], None]
 
@@ -63,10 +66,11 @@ class Writer:
         self._told_at = 0.0
         self._begun = False
         self._pruned: datetime | None = None
+        self._waiting_since: float | None = None
 
-    def keep_up(self, now: datetime) -> None:
+    def begin(self, now: datetime) -> None:
         """Before the first rows, copies the checkpoints that have no copy yet, sums up a record of older versions, and
-        tries again what was set aside; removes hourly what is too old."""
+        tries again what was set aside."""
         if not self._begun:
             self._chain.follow()
             self._try("Earlier calls are not summed up", lambda: rollups.rebuild(now))
@@ -74,7 +78,11 @@ class Writer:
             for entries in self._aside.again():
                 self._keep(entries)
             self._begun = True
-        if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
+
+    def keep_up(self, now: datetime) -> None:
+        """Removes hourly what is too old. A moment in the future, of a clock that was wrong, counts for nothing."""
+        self.begin(now)
+        if self._pruned is None or not timedelta(0) <= now - self._pruned < PRUNE_EVERY:
             self._try("Old sums are not removed", lambda: rollups.prune(now))
             self._try("What is kept beside the calls is not removed in time", lambda: self._hourly(now))
             self._try("Old uses of methods are not removed", lambda: uses.prune(now))
@@ -102,6 +110,20 @@ class Writer:
             self._faults.undone(what, str(fault))
         else:
             self._faults.done(what)
+
+    def waits(self, error: DatabaseError | None) -> None:
+        """For the database, which did not take what there is; None: no more. One that is locked for a moment is waited
+        out without a word."""
+        if error is None:
+            self._waiting_since = None
+            self._faults.done(WAITS)
+            return
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        if now - self._waiting_since >= WORTH_TELLING_S:
+            lines = str(error).splitlines()
+            self._faults.undone(WAITS, f"{type(error).__name__}: {lines[0][:MOST_TOLD] if lines else ''}")
+            self._faults.tell()
 
     def run_once(self) -> int:
         """Stores what is there now and returns the number of new rows. Raises `DatabaseError`."""
@@ -140,7 +162,7 @@ class Writer:
     def _tell(self, *, at_once: bool = False) -> None:
         """How far it is."""
         now = time.time()
-        if at_once or now - self._told_at >= REPORT_EVERY_S:
+        if at_once or not 0 <= now - self._told_at < REPORT_EVERY_S:
             self._told_at = now
             # The journal's own names are ASCII; others need not even be text.
             reached = {name: segment.reached for name, segment in self._segments.items() if name.isascii()}
@@ -281,7 +303,7 @@ def _row(record: CallRecord) -> RequestLog:
         outcome=record.outcome,
         reason=record.reason[:50],
         status=record.status,
-        started_at=datetime.fromtimestamp(record.started_at, UTC),
+        started_at=_moment(record.started_at),
         first_event_ms=None if record.first_event_ms is None else _count(record.first_event_ms, INT32),
         duration_ms=_count(record.duration_ms, INT32),
         input_tokens=_count(record.input_tokens, INT64),
@@ -295,6 +317,13 @@ def _row(record: CallRecord) -> RequestLog:
         prompt_digest=record.prompt_digest,
         answer_digest=record.answer_digest,
     )
+
+
+def _moment(epoch_s: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(epoch_s, UTC)
+    except OSError as error:  # so the platform says it of what lies far beyond
+        raise OverflowError(str(error)) from None
 
 
 def _count(value: int, most: int) -> int:
@@ -342,11 +371,16 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
         try:
             stored = 0
             if lock.take() or (ending and _taken_in_time(lock)):
-                writer.keep_up(datetime.now(UTC))
+                now = datetime.now(UTC)
+                writer.begin(now)
                 stored = writer.run_once()
-            pause = GATHER_S if stored else POLL_S
-        except DatabaseError:
+                pause = GATHER_S if stored else POLL_S
+                # Last: what cannot be removed holds up nothing that is to be stored.
+                writer.keep_up(now)
+                writer.waits(None)
+        except DatabaseError as error:
             connection.close()
+            writer.waits(error)
             pause = min(pause * 2, 5.0)
         if ending:
             return

@@ -5,6 +5,7 @@ where it stopped. It begins another one when what the database holds is not what
 restored, or somebody added rows. The record goes on, and `audit_verify` tells what happened to the old chain.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from telemetry.models import AuditCheckpoint, RequestLog
 from telemetry.replaced_file import replace_file
 
 NAME = "chain"
+NAMED = re.compile("[0-9a-f]{16}")
 
 
 class Chain:
@@ -74,12 +76,12 @@ class Chain:
 
     def _resumed(self) -> Head | None:
         """The chain that this folder names, as the database has it; None when it cannot be gone on with."""
-        try:
-            chain = self._name.read_text().strip()
-        except FileNotFoundError:
+        chain = read_name(self._name)
+        if chain is None:
             if has_signed(self._name.parent, self._believed.keys):
+                what = "names none" if self._name.exists() else "is missing"
                 self.broken = (
-                    f"The file that names this writer's chain is missing ({self._name}): another was begun"
+                    f"The file that names this writer's chain {what} ({self._name}): another was begun"
                 )
             return None
         try:
@@ -120,6 +122,15 @@ class Chain:
         )
         kept.save(force_insert=True)
         return replace(reached, signed=number, link=link_of(kept.entry()), key=self.signer.key_id)
+
+
+def read_name(path: Path) -> str | None:
+    """None where there is none, as in a file that a full disk or a bad copy left empty."""
+    try:
+        name = path.read_text().strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    return name if NAMED.fullmatch(name) else None
 
 
 def has_signed(folder: Path, key_ids: Iterable[str]) -> bool:

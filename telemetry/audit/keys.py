@@ -48,10 +48,7 @@ def open_signer(path: Path, folder: Path) -> Signer:
     """Makes the key when there is none, and has it believed: for a server's start and its writer alone. `folder`: where
     the public key is left. Raises `KeyFileError`."""
     try:
-        try:
-            raw = _read(path)
-        except FileNotFoundError:
-            raw = _made(path)
+        raw = _made(path) if _is_missing(path, folder) else _read(path)
         signer = _signer(raw, folder)
         believed = _believed(folder, signer)
         if not believed.exists():
@@ -94,15 +91,29 @@ def _read(path: Path) -> bytes:
     return base64.b64decode(path.read_text().strip(), validate=True)
 
 
+def _is_missing(path: Path, folder: Path) -> bool:
+    """An empty file, before anything was signed here, is what a start on a full disk left."""
+    try:
+        return path.stat().st_size == 0 and not readable_keys(folder)
+    except FileNotFoundError:
+        return True
+
+
 def _made(path: Path) -> bytes:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     raw = Ed25519PrivateKey.generate().private_bytes_raw()
-    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(made, "w") as file:
-        file.write(base64.b64encode(raw).decode() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return raw
+    whole = path.with_name(f".{path.name}.{os.getpid()}.new")
+    replace_file(whole, base64.b64encode(raw) + b"\n", durable=True)
+    try:
+        if path.exists():  # empty
+            whole.replace(path)
+        else:
+            os.link(whole, path)
+    except FileExistsError:
+        pass  # another start was first: its key is the one
+    finally:
+        whole.unlink(missing_ok=True)
+    return _read(path)
 
 
 def believed_keys(folder: Path) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from telemetry.audit.chain import NAME, Chain, has_signed
+from telemetry.audit.chain import NAME, Chain, has_signed, read_name
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KEY, Signer, believed_keys, open_signer, readable_keys, signer_in_use
 from telemetry.audit.verifier import key_id
@@ -34,10 +34,7 @@ class AuditFolder:
 
     def chain_name(self) -> str | None:
         """Of the chain that the writer goes on with; None before the first one."""
-        try:
-            return (self.folder / NAME).read_text().strip()
-        except FileNotFoundError:
-            return None
+        return read_name(self.folder / NAME)
 
     def lacks_its_name(self) -> bool:
         """Whether the chain's name is missing though a key of this folder has signed."""
