@@ -281,8 +281,6 @@ class CallRollup(models.Model):
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
     outcomes = models.JSONField(default=dict)
-    # Written by earlier versions: how a call is classed follows from its outcome.
-    refused = models.JSONField(default=dict)
     latency = models.JSONField(default=list)
     first_event = models.JSONField(default=list)
     longest_ms = models.PositiveIntegerField("longest (ms)", null=True)

@@ -87,7 +87,6 @@ def shapes() -> dict[str, Any]:
         "telemetry.RequestLog.decision": Decided,
         "telemetry.RequestLog.sanitised": dict[str, int],
         "telemetry.CallRollup.outcomes": dict[str, int],
-        "telemetry.CallRollup.refused": dict[str, int],
         "telemetry.FailedAuthentication.counted_by": dict[str, int],
         "telemetry.CallRollup.latency": list[int],
         "telemetry.CallRollup.first_event": list[int],
