@@ -21,7 +21,7 @@ from django.db import DatabaseError, DataError, IntegrityError, connection, tran
 from telemetry import beside, rollups, uses
 from telemetry.audit.canonical import settled
 from telemetry.audit.chain import Chain
-from telemetry.audit.pruning import NotAsSigned, prune
+from telemetry.audit.pruning import Part, Place, prune_part
 from telemetry.journal import Entry, is_alive
 from telemetry.journal_faults import JournalFaults
 from telemetry.models import RequestLog
@@ -43,7 +43,6 @@ REPORT_EVERY_S = 0.5
 UNFIT = (OverflowError, ValueError, TypeError, RecursionError, ValidationError, DataError, IntegrityError)
 """What a value raises that a column does not take. Everything else the database raises is waited out."""
 PRUNE_EVERY = timedelta(hours=1)
-PRUNED_AT_ONCE = 2000
 WAITS = "The record waits for the database"
 WORTH_TELLING_S, MOST_TOLD = 5.0, 200
 OnRows = Callable[[Mapping[str, datetime]], None]
@@ -66,6 +65,7 @@ class Writer:
         self._told_at = 0.0
         self._begun = False
         self._pruned: datetime | None = None
+        self._place, self._unpruned = Place(), list[str]()
         self._waiting_since: float | None = None
 
     def begin(self, now: datetime) -> None:
@@ -92,14 +92,15 @@ class Writer:
         """A part at a time: storing what comes in goes on in between."""
         try:
             with cells():
-                over = prune(self._chain.signer, now, by="schedule", most=PRUNED_AT_ONCE) < PRUNED_AT_ONCE
-            self._chain.unpruned = ""
-        except NotAsSigned as fault:
-            self._chain.unpruned, over = str(fault), fault.removed < PRUNED_AT_ONCE
+                part = prune_part(self._chain.signer, self._place, now, by="schedule")
         except UnreadableCell as fault:
-            self._chain.unpruned, over = f"Calls are not removed for their age: {fault}", True
-        if over:
-            self._pruned = now
+            self._unpruned, part = [f"Calls are not removed for their age: {fault}"], Part(0, None, [])
+        else:
+            self._unpruned = self._unpruned or part.faults
+        self._place = part.place or Place()
+        if part.place is None:
+            self._chain.unpruned = self._unpruned[0] if self._unpruned else ""
+            self._unpruned, self._pruned = [], now
 
     def _try(self, what: str, chore: Callable[[], None]) -> None:
         """What somebody has put into the database keeps no call from being recorded. `what`: is not done then."""

@@ -2,8 +2,8 @@
 
 import bisect
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,16 +25,28 @@ class KnownLedger(Ledger):
 
 @dataclass
 class Proof:
-    """`start`: the signature before the part, or 0; `marks`: the rows that are signed from there on, ascending."""
+    """`start`: the signature before the part, or 0; `marks`: the rows that are signed from there on, ascending.
+    `hashes`: by sequence number, those of the rows that were walked, of the start, and of what tombstones say went last.
+    """
 
     chain: str
-    start: int
-    marks: list[int]
-    findings: list[Finding]
+    start: int = 0
+    marks: list[int] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    hashes: dict[int, str] = field(default_factory=dict)
+    rows: int = 0
 
-    def holds(self, sequence: int) -> bool:
-        """Whether the hashes of this row and of the one before it are those that were signed."""
-        return self._is_signed(sequence) and (sequence - 1 == self.start or self._is_signed(sequence - 1))
+    def holds(self, sequence: int, digest: str) -> bool:
+        """Whether this is the hash of the row, and it and that of the row before are those that were signed."""
+        return (
+            self.hashes.get(sequence) == digest
+            and self._is_signed(sequence)
+            and (sequence == 1 or self._is_signed(sequence - 1))
+        )
+
+    def before(self, sequence: int) -> str:
+        """The hash of the row before it; "" where that is missing, which is a finding of its own."""
+        return self.hashes.get(sequence - 1, "")
 
     def _is_signed(self, sequence: int) -> bool:
         """Whether the rows from here lead to a signature."""
@@ -55,49 +67,60 @@ class Proof:
         return spoiled
 
     def fault(self) -> str:
-        for finding in self.findings:
-            if finding.kind != "checkpoint":
-                return f"row {finding.sequence} of chain {self.chain}: {finding.words}"
-        return (
-            f"behind row {max(self.start, *self.marks, 0)} of chain {self.chain} no signature can be believed"
-        )
+        for finding in sorted(self.findings, key=lambda finding: finding.kind == "checkpoint"):
+            what = "checkpoint" if finding.kind == "checkpoint" else "row"
+            return f"{what} {finding.sequence} of chain {self.chain}: {finding.words}"
+        return f"behind row {max(self.start, *self.marks, 0)} of chain {self.chain} there is no signature"
 
 
 def prove(signatures: Signatures, chain: str, first: int, last: int) -> Proof:
     """Rows `first` to `last`, and the one before them."""
     ledger = KnownLedger(chain, signatures)
-    entries = list(_checkpoints(chain, first, last))
+    before, entries = _checkpoints(chain, first, last)
     findings = list(ledger.checkpoints(entries, whole=False))
     marks = sorted({entry["sequence"] for entry in entries if ledger.mark(entry["sequence"]) is not None})
-    start = marks[0] if marks and marks[0] < first else 0
-    end = max([last, *marks])
+    if not marks:
+        return Proof(chain, findings=findings)
+    # Where the signature before cannot be believed, from the next one on.
+    start = marks[0] if marks[0] < first or before is not None else 0
+    end = max(last, marks[-1])
     findings += ledger.tombstones(covering(chain, start, end, signatures))
-    findings += _at_start(ledger, start)
+    hashes = {gone.last: gone.digest for gone in ledger.gone}
+    findings += _at_start(ledger, start, hashes)
     walk = Walk(ledger, at=start, previous=ledger.mark(start) if start else ZEROS)
-    findings += walk.bodies(reader.bodies(chain, after=start, until=end))
-    findings += walk.end(max([0, *marks]))
-    return Proof(chain, start, marks, findings)
+    findings += walk.bodies(_noting(hashes, reader.bodies(chain, after=start, until=end)))
+    findings += walk.end(marks[-1])
+    return Proof(chain, start, marks, findings, hashes, walk.rows)
 
 
-def _checkpoints(chain: str, first: int, last: int) -> Iterator[dict[str, Any]]:
-    """From the last one before the part to the first one over all of it."""
+def _checkpoints(chain: str, first: int, last: int) -> tuple[int | None, list[dict[str, Any]]]:
+    """The number of the last one before the part, if there is one; and from there to the first one over all of it."""
     kept = AuditCheckpoint.objects.filter(chain=chain).order_by("number")
-    ends = {
-        "number__gte": kept.filter(sequence__lt=first).values_list("number", flat=True).last(),
-        "number__lte": kept.filter(sequence__gte=last).values_list("number", flat=True).first(),
-    }
-    named = {name: number for name, number in ends.items() if number is not None}
+    before = kept.filter(sequence__lt=first).values_list("number", flat=True).last()
+    closing = kept.filter(sequence__gte=last).values_list("number", flat=True).first()
+    named = {"number__gte": before, "number__lte": closing}
+    kept = kept.filter(**{name: number for name, number in named.items() if number is not None})
     # Nothing else is read: a column that cannot be would keep all rows from being removed.
-    return (
-        checkpoint.entry()
-        for checkpoint in kept.filter(**named).only("chain", "line", *AuditCheckpoint.PLACE)
-    )
+    return before, [each.entry() for each in kept.only("chain", "line", *AuditCheckpoint.PLACE)]
 
 
-def _at_start(ledger: KnownLedger, start: int) -> Iterator[Finding]:
+def _at_start(ledger: KnownLedger, start: int, hashes: dict[int, str]) -> Iterator[Finding]:
     """The walk begins behind it, and takes its hash from the signature."""
-    row = RequestLog.objects.filter(chain=ledger.chain, sequence=start).only("hash").first()
-    gone = ledger.over(start)
-    told = row.hash if row is not None else gone.digest if gone and gone.last == start else None
-    if start and told not in (None, ledger.mark(start)):
+    signed = ledger.mark(start)
+    if signed is None:
+        hashes[0] = ZEROS
+        return
+    there = RequestLog.objects.filter(chain=ledger.chain, sequence=start).values_list("hash", flat=True)
+    told = {*there, *([hashes[start]] if start in hashes else [])}
+    if told - {signed}:
         yield Finding("forged", ledger.chain, start, "its hash is not the one that was signed")
+    if told:
+        hashes[start] = signed
+
+
+def _noting(
+    hashes: dict[int, str], bodies: Iterable[tuple[int, str, bytes]]
+) -> Iterator[tuple[int, str, bytes]]:
+    for sequence, claimed, body in bodies:
+        hashes[sequence] = claimed
+        yield sequence, claimed, body

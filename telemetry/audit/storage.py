@@ -35,26 +35,34 @@ def findings(*, of_period: bool) -> Iterator[Finding]:
 
 
 def _of_sqlite() -> Iterator[str]:
-    named = ", ".join(["%s"] * len(_TABLES))
-    asked = f"SELECT type, name, tbl_name FROM sqlite_master WHERE tbl_name IN ({named}) AND type <> 'index'"  # noqa: S608
-    for kind, name, table in _rows(asked, *_TABLES):
-        if kind != "table":
+    there = _rows("SELECT type, name, lower(tbl_name) FROM sqlite_master WHERE type <> 'index'")
+    for kind, name, table in there:
+        if kind != "table" and table in _TABLES:
             yield f"{table} has a {kind} of somebody's making ({name})"
     for table in _TABLES:
-        every, through = f"FROM {table} NOT INDEXED", f"FROM {table} WHERE chain >= ''"
-        asked = f"SELECT (SELECT COUNT(*) {every}), (SELECT COUNT(*) {through})"
-        ((all_rows, of_chains),) = _rows(asked)
-        if all_rows != of_chains:
-            yield f"{table} holds {all_rows} rows, of which {of_chains} are found by their chain: its indexes do not fit"
+        if ("table", table, table) not in there:
+            yield f"{table} is no table"
+            continue
+        asked = f"SELECT COUNT(*) FROM {table}"  # noqa: S608 - our names
+        indexes = [
+            name for _, name, _, _, is_partial in _rows(f"PRAGMA index_list({table})") if not is_partial
+        ]
+        quoted = (name.replace('"', '""') for name in indexes)
+        counts = ", ".join(f'({asked} INDEXED BY "{name}")' for name in quoted)
+        ((every, *found),) = _rows(f"SELECT ({asked} NOT INDEXED), {counts}")
+        for name, count in zip(indexes, found, strict=True):
+            if count != every:
+                yield f"{table} holds {every} rows, of which {count} are found by its index {name}"
 
 
 def _of_postgresql() -> Iterator[str]:
     asked = """
-        SELECT c.relname, c.relkind::text, c.relhasrules, c.relrowsecurity,
+        SELECT c.relname, c.relkind::text, c.relrowsecurity,
+            EXISTS(SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid),
             ARRAY(SELECT t.tgname::text FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
         FROM pg_class c WHERE c.oid = ANY(%s::regclass[]::oid[])
     """
-    for table, kind, has_rules, has_policies, triggers in _rows(asked, _TABLES):
+    for table, kind, has_policies, has_rules, triggers in _rows(asked, _TABLES):
         if kind != "r":
             yield f"{table} is no table"
         if has_rules or has_policies:

@@ -134,8 +134,11 @@ class _Chain:
             walk = Walk(ledger, at=at, previous=start.hash)
             if start.sequence < end or not until:
                 at = self._along(walk, end)
+            if until and walk.at < end:
+                self._verified.add(walk.end(end))  # before the signatures behind it are read
             ledger.finish()
-            self._verified.add(walk.end(end if until else None) if walk.at < end or not until else ())
+            if not until:
+                self._verified.add(walk.end())
             self._verified.rows += walk.rows
         except UNREADABLE as error:
             self._verified.add([self._unread(at, error)])
