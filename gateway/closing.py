@@ -4,6 +4,7 @@ A client is given nothing that is not on record. So a call whose end cannot be w
 said; that is what its client is told, what its log line says, and what its row says once there is room for one.
 """
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _encode = msgspec.json.Encoder().encode
 STREAMED = 200
 """The status of a stream once its head is out, however it ends."""
-LEFT = "CLIENT_CLOSED"
+LEFT, DRAINED = "CLIENT_CLOSED", "DRAINED"
 RATE = "rate"
 
 
@@ -72,6 +73,15 @@ async def wait(trail: "Trail", announced: Waiting) -> None:
     except JournalError as error:
         _fail(trail, announced.sent, error)
         raise
+    except asyncio.CancelledError:
+        if announced.record.outcome == DRAINED:  # and its client left meanwhile: nothing else comes of it
+            _conclude(trail, announced)
+        raise
+    _conclude(trail, announced)
+
+
+def _conclude(trail: "Trail", announced: Waiting) -> None:
+    journal = trail.gateway.journal
     try:
         journal.outcome(announced.record)
     except JournalError:

@@ -106,7 +106,9 @@ class Gateway:
         return known is not None and has_model(known, self.observations.providers.get(provider), model)
 
     def cut(self) -> None:
-        """The drain's time is over: what still runs ends with outcome DRAINED."""
+        """The drain's time is over: what still runs ends with outcome DRAINED. Once: what ends already is let do so."""
+        if self.drain_over:
+            return
         self.drain_over = True
         for task in self.running:
             task.cancel()

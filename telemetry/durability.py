@@ -8,6 +8,7 @@ In each of them an append survives the death of the process.
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,13 @@ from typing import Literal
 
 AuditSync = Literal["off", "interval", "always"]
 INTERVAL_S = 0.02
+LONG_S = 5.0
 
 
 class Durability:
     """For one journal and the event loop that appends to it. `on_failure` is told what the disk said.
 
-    `failing`: the last sync did. `failed`: one did since the newest file was begun; what a later sync says of that file
+    `failed`: a sync did since the newest file was begun; what a later sync says of that file
     concerns what was appended since, because the system tells of an error once.
     """
 
@@ -41,7 +43,13 @@ class Durability:
         """What is synced next besides that file, and then closed: full segments, and folders that have a new one."""
         self._waiting: list[asyncio.Future[None]] = []
         self._armed = self._busy = self._again = self._closed = False
-        self.failing = self.failed = False
+        self._failing = self.failed = False
+        self._since = 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last sync failed, or the disk has not answered the one under way for long."""
+        return self._failing or (self._busy and self._loop.time() - self._since > LONG_S)
 
     def appended(self, fd: int) -> None:
         """Something was appended to this file."""
@@ -107,8 +115,14 @@ class Durability:
             self._told(error, waiting)
             return
         due, self._sealed = self._sealed + newest, []
-        self._busy = True
-        done = self._loop.run_in_executor(self._thread, self._bring, due)
+        try:
+            done = self._loop.run_in_executor(self._thread, self._bring, due)
+        except RuntimeError as error:  # no thread can be started
+            for fd in due:
+                os.close(fd)
+            self._told(OSError(errno.EAGAIN, str(error)), waiting)
+            return
+        self._busy, self._since = True, self._loop.time()
         done.add_done_callback(lambda future: self._over(future, waiting))
 
     def _bring(self, due: list[int]) -> None:
@@ -126,7 +140,11 @@ class Durability:
 
     def _over(self, done: "asyncio.Future[None]", waiting: list["asyncio.Future[None]"]) -> None:
         self._busy = False
-        self._told(done.exception(), waiting)
+        error = done.exception()
+        if error is not None:
+            # What they appended may have been in what failed, and the system tells of it once.
+            waiting, self._waiting = waiting + self._waiting, []
+        self._told(error, waiting)
         if self._waiting or self._again:
             self._begin()
 
@@ -134,9 +152,9 @@ class Durability:
         """To those who wait for it."""
         if isinstance(error, OSError):
             self._on_failure(error)
-            self.failing = self.failed = True
+            self._failing = self.failed = True
         elif error is None:
-            self.failing = False
+            self._failing = False
         for waiter in waiting:
             if waiter.done():
                 continue

@@ -138,10 +138,12 @@ class Journal:
     async def durable(self) -> None:
         """Where the journal `waits`: returns when what was appended is on the disk. Raises `JournalError`."""
         assert self._durability is not None, "only asked where the journal waits"
+        number = self._number
         try:
             await self._durability.durable()
         except OSError as error:
-            self._spent = self._size > 0
+            if number == self._number:  # else another one that waited has left the segment already
+                self._spent = self._size > 0
             raise JournalError(
                 f"The journal cannot be brought to the disk: {error.strerror or error}"
             ) from None

@@ -15,7 +15,7 @@ import msgspec
 from telemetry.captured import SealedContent
 from telemetry.failures import FailureCounts
 from telemetry.journal import UNREADABLE, is_whole, parse
-from telemetry.types import CallRecord
+from telemetry.types import Announced, CallRecord
 
 NAME = "set-aside.jsonl"
 AGAIN = "set-aside.again"
@@ -119,6 +119,8 @@ class SetAside:
 def _record_in(line: bytes) -> Record:
     """Of the journal. Raises `KeyError` when it is of no kind that is stored; intents are not, their calls are."""
     entry = next(parse(line + b"\n"), None)
+    if isinstance(entry, Announced):
+        entry = entry.record
     if isinstance(entry, CallRecord | FailureCounts | SealedContent):
         return entry
     raise KeyError(line[9:10])

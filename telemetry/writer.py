@@ -44,6 +44,8 @@ UNFIT = (OverflowError, ValueError, TypeError, RecursionError, ValidationError, 
 """What a value raises that a column does not take. Everything else the database raises is waited out."""
 PRUNE_EVERY = timedelta(hours=1)
 WAITS = "The record waits for the database"
+CHORES = "The database does not take what is done beside storing calls"
+ASIDE = "What was set aside is not tried again yet"
 WORTH_TELLING_S, MOST_TOLD = 5.0, 200
 OnRows = Callable[[Mapping[str, datetime]], None]
 Hourly = Callable[[datetime], None]
@@ -66,7 +68,7 @@ class Writer:
         self._begun = False
         self._pruned: datetime | None = None
         self._place, self._unpruned = Place(), list[str]()
-        self._waiting_since: float | None = None
+        self._waiting_since: dict[str, float] = {}
 
     def begin(self, now: datetime) -> None:
         """Before the first rows, copies the checkpoints that have no copy yet, sums up a record of older versions, and
@@ -75,9 +77,18 @@ class Writer:
             self._chain.follow()
             self._try("Earlier calls are not summed up", lambda: rollups.rebuild(now))
             self._try("Earlier uses of methods are not summed up", lambda: uses.rebuild(now))
+            self._begun = self._try_again()
+
+    def _try_again(self) -> bool:
+        """What was set aside. On a full disk at a later round: what there is to store makes room."""
+        try:
             for entries in self._aside.again():
                 self._keep(entries)
-            self._begun = True
+        except OSError as error:
+            self._faults.undone(ASIDE, error.strerror or str(error))
+            return False
+        self._faults.done(ASIDE)
+        return True
 
     def keep_up(self, now: datetime) -> None:
         """Removes hourly what is too old. A moment in the future, of a clock that was wrong, counts for nothing."""
@@ -112,18 +123,17 @@ class Writer:
         else:
             self._faults.done(what)
 
-    def waits(self, error: DatabaseError | None) -> None:
-        """For the database, which did not take what there is; None: no more. One that is locked for a moment is waited
-        out without a word."""
+    def waits(self, what: str, error: DatabaseError | None) -> None:
+        """For the database, which did not take it; None: no more. One that is locked for a moment is waited out without
+        a word."""
         if error is None:
-            self._waiting_since = None
-            self._faults.done(WAITS)
+            self._waiting_since.pop(what, None)
+            self._faults.done(what)
             return
         now = time.monotonic()
-        self._waiting_since = self._waiting_since or now
-        if now - self._waiting_since >= WORTH_TELLING_S:
+        if now - self._waiting_since.setdefault(what, now) >= WORTH_TELLING_S:
             lines = str(error).splitlines()
-            self._faults.undone(WAITS, f"{type(error).__name__}: {lines[0][:MOST_TOLD] if lines else ''}")
+            self._faults.undone(what, f"{type(error).__name__}: {lines[0][:MOST_TOLD] if lines else ''}")
             self._faults.tell()
 
     def run_once(self) -> int:
@@ -173,8 +183,13 @@ class Writer:
         stored = 0
         while (piece := self._next(segment, siblings)) is not None:
             stored += self._keep(piece.entries)
-            for line in piece.damaged:
-                self._aside.keep_line(line)
+            try:
+                for line in piece.damaged:
+                    self._aside.keep_line(line)
+            except OSError as error:
+                segment.unread = True
+                self._faults.refused(segment.path.name, error)
+                break
             segment.reach(piece)
             self._tell()
             segment.note(piece.entries, siblings)
@@ -366,22 +381,25 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
 
     Database errors are waited out: the journal keeps what cannot be stored yet.
     """
-    ending = False
+    ending, what = False, WAITS
     pause = POLL_S
     while True:
         try:
             stored = 0
             if lock.take() or (ending and _taken_in_time(lock)):
                 now = datetime.now(UTC)
+                what = WAITS
                 writer.begin(now)
                 stored = writer.run_once()
+                writer.waits(what, None)
                 pause = GATHER_S if stored else POLL_S
                 # Last: what cannot be removed holds up nothing that is to be stored.
+                what = CHORES
                 writer.keep_up(now)
-                writer.waits(None)
+                writer.waits(what, None)
         except DatabaseError as error:
             connection.close()
-            writer.waits(error)
+            writer.waits(what, error)
             pause = min(pause * 2, 5.0)
         if ending:
             return

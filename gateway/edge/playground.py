@@ -118,11 +118,12 @@ class PlaygroundConsumer(ChatStreamConsumer):
         trail.gateway.running.add(task)
         answer = PlayedAnswer(trail, self, play)
         try:
-            await answer.play(self.scope)
-        except asyncio.CancelledError:
+            try:
+                await answer.play(self.scope)
+            except Exception as error:  # the outermost edge of a call
+                await answer.fail(error)
+        except asyncio.CancelledError:  # also while it fails
             await answer.cut()
-        except Exception as error:  # the outermost edge of a call
-            await answer.fail(error)
         finally:
             trail.gateway.running.discard(task)
 

@@ -88,11 +88,12 @@ class ChatStreamConsumer(AsyncHttpConsumer):
         trail.gateway.running.add(task)
         answer = StreamedAnswer(trail, self)
         try:
-            await answer.run(body, self.scope)
-        except asyncio.CancelledError:
+            try:
+                await answer.run(body, self.scope)
+            except Exception as error:  # the outermost edge of a call
+                await answer.fail(error)
+        except asyncio.CancelledError:  # also while it fails
             await answer.cut()
-        except Exception as error:  # the outermost edge of a call
-            await answer.fail(error)
         finally:
             trail.gateway.running.discard(task)
 
