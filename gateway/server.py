@@ -13,13 +13,6 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
-import uvloop
-from twisted.internet import asyncioreactor
-
-if "twisted.internet.reactor" not in sys.modules:
-    # Before anything imports the reactor: uvloop serves 10 to 17 % more calls through it.
-    asyncioreactor.install(uvloop.new_event_loop())
-
 from daphne import http_protocol
 from daphne.server import Server
 from twisted.internet import reactor
