@@ -28,22 +28,36 @@ class Copies:
         self.path = path
         self.fault = ""
         self._reached: dict[str, int] = {}
+        self._left: tuple[int, int, int] | None = None
         self._looked = 0.0
 
     def follow(self, chain: str, believed: Signatures) -> None:
         """Appends what the database has of this chain and the file lacks; where the file has nothing of it, the other
         chains' before."""
         try:
-            if not self._reached.get(chain) or not self.path.exists():
+            if not self._reached.get(chain) or self._is_another():
                 last = self.last(chain, believed)
                 if last is None and kept.has(chain):
                     self._append_new(kept.of_others(chain), self._highest())
                 self._reached = {chain: last["number"] if last else 0}
             self._append_new(kept.of_chain(chain, self._reached[chain]), self._reached)
+            self._left = self._here()
             self.fault = ""
         except OSError as error:
             self._reached = {}  # a part of it may have been written
             self.fault = f"The checkpoints cannot be copied to {self.path}: {error.strerror}"
+
+    def _here(self) -> tuple[int, int, int] | None:
+        """Which file lies there, and how long it is."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size
+
+    def _is_another(self) -> bool:
+        """Than the one that was written last: it was moved away or changed, or its disk has gone or is back."""
+        return self._here() != self._left
 
     def are_due(self) -> bool:
         """Whether the file that was there is missing, or could not be written: asked every few seconds."""
@@ -51,7 +65,7 @@ class Copies:
         if now - self._looked < LOOK_EVERY_S:
             return False
         self._looked = now
-        return bool(self.fault) or (any(self._reached.values()) and not os.path.exists(self.path))
+        return bool(self.fault) or (any(self._reached.values()) and self._is_another())
 
     def last(self, chain: str, believed: Signatures) -> dict[str, Any] | None:
         """The newest genuine one of this chain in the file; None when there is none, or no file. Read from the end."""

@@ -244,3 +244,20 @@ def test_what_is_appended_to_such_a_line_begins_one_of_its_own(recorded: Path) -
     assert place.copies.path.read_bytes().splitlines()[-1].startswith(b'{"chain"')
     assert ("copy", 5) in found(recorded), "the line is told of"
     assert {kind for kind, _ in found(recorded)} == {"copy"}
+
+
+def test_a_disk_that_was_away_for_a_moment_lacks_nothing_when_it_is_back(recorded: Path) -> None:
+    """Meanwhile they are written where it was mounted."""
+    moving, path = writer(recorded), audit(recorded).copies.path
+    journal = Journal(recorded)
+    serve(journal, 31)
+    moving.run_once()
+    path.rename(path.with_suffix(".mounted"))
+    serve(journal, 32)
+    moving.run_once()
+    path.with_suffix(".mounted").replace(path)
+    serve(journal, 33)
+    moving.run_once()
+    journal.close()
+    assert lines(recorded) == stored()
+    assert found(recorded) == set()

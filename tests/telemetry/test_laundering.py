@@ -3,7 +3,7 @@
 import copy
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from recorded import audit, call, outcome, writer
 from signed import found, row
 from test_manipulations import rehash
 
+from telemetry.audit import pruning, reader
 from telemetry.audit.canonical import canonical
 from telemetry.audit.chain import row_of
 from telemetry.audit.keys import signatures
@@ -19,7 +20,7 @@ from telemetry.audit.one_row import verify_row
 from telemetry.audit.pruning import NotAsSigned, prune
 from telemetry.audit.verifier import ZEROS, row_hash
 from telemetry.journal import Journal
-from telemetry.models import AuditTombstone, LegalHold, RequestLog, RetentionRule
+from telemetry.models import AuditCheckpoint, AuditTombstone, LegalHold, RequestLog, RetentionRule
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -146,8 +147,6 @@ def test_between_two_signatures_of_which_something_is_found_nothing_goes_and_all
 
 
 def test_calls_that_no_signature_covers_any_more_stay(tmp_path: Path) -> None:
-    from telemetry.models import AuditCheckpoint
-
     folder = recorded(tmp_path, "c" * 12, batch=6)
     AuditCheckpoint.objects.filter(number=2).delete()
     with pytest.raises(NotAsSigned, match="no signature"):
@@ -162,3 +161,50 @@ def test_what_is_due_is_removed_where_cells_of_it_cannot_be_read(tmp_path: Path)
     with pytest.raises(NotAsSigned, match="row 3"):
         scheduled(folder)
     assert RequestLog.objects.count() == 6
+
+
+def test_a_row_under_a_signature_that_is_another_one_vouches_for_no_removal_behind_it(tmp_path: Path) -> None:
+    """Its tombstone would say which hash stood before it."""
+    folder = recorded(tmp_path, "b" * 6 + "c" * 6 + "b" * 6, batch=6)
+    rehash(6, 6, status=500)
+    with pytest.raises(NotAsSigned, match=r"row 6 of chain"):
+        scheduled(folder)
+    assert 7 in set(RequestLog.objects.values_list("sequence", flat=True))
+    assert AuditTombstone.objects.filter(first__lte=7, last__gte=7).count() == 0
+
+
+def test_what_cannot_be_proved_is_not_read_from_the_first_row_on_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or whoever spoils the signatures would keep the writer from storing calls."""
+    folder = recorded(tmp_path, "c" * 60, batch=6)
+    AuditCheckpoint.objects.update(line="x")
+    monkeypatch.setattr(pruning, "ROWS_A_TOMBSTONE", 10)
+    read: list[int] = []
+    bodies = reader.bodies
+
+    def counted(chain: str, **more: int) -> Iterator[tuple[int, str, bytes]]:
+        for body in bodies(chain, **more):
+            read.append(body[0])
+            yield body
+
+    monkeypatch.setattr(reader, "bodies", counted)
+    with pytest.raises(NotAsSigned, match="checkpoint 1 of chain"):
+        scheduled(folder)
+    assert read == []
+
+
+def test_rows_far_apart_are_proved_in_parts_that_keep_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recorded(tmp_path, ("b" * 5 + "c") * 10, batch=6)
+    monkeypatch.setattr(pruning, "FAR_APART", 3)
+    monkeypatch.setattr(pruning, "READ_AT_ONCE", 12)
+    place, parts = pruning.Place(), []
+    while place is not None:
+        part = pruning.prune_part(audit(folder).signer(), place, timezone.now(), by="schedule")
+        parts.append(part.removed)
+        place = part.place
+    assert sum(parts) == 10
+    assert max(parts) < 4
+    assert found(folder) == set()

@@ -96,6 +96,15 @@ def test_a_trigger_of_somebodys_making_is_told_of(recorded: Path, table: str) ->
     )
 
 
+@sqlite_only
+def test_a_trigger_is_told_of_however_its_table_is_spelled(recorded: Path) -> None:
+    run(f"CREATE TRIGGER planted BEFORE INSERT ON {CALLS.title()} BEGIN SELECT 1; END")
+    try:
+        assert found(recorded) == {("database", 0)}
+    finally:
+        run("DROP TRIGGER planted")
+
+
 def test_a_view_in_the_place_of_a_table_is_told_of(recorded: Path) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("there the tables' indexes are asked for by name, and a view has none")
