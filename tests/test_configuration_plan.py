@@ -235,13 +235,15 @@ def test_olga_may_look_and_not_touch(ada: Browser) -> None:
     assert [response.status_code for response in refused] == [403] * 4
 
 
-def test_who_may_not_see_the_tables_sees_no_difference_either(ada: Browser, folder: Path) -> None:
+def test_who_may_not_see_the_tables_sees_no_difference_of_the_files_either(
+    ada: Browser, folder: Path
+) -> None:
+    """What a version changed is seen by whoever may see versions."""
     apply(ada, planned(ada, PROVIDERS, TWO))
     write(folder / PROVIDERS, ONE)
-    version = ConfigVersion.objects.get()
     eve = staff("eve", "view_configversion")
-    pages = [eve.get(HOME), eve.get(f"/admin/gateway/configversion/{version.pk}/change/")]
-    assert [page.status_code for page in pages] == [200, 200]
+    pages = [eve.get(HOME)]
+    assert pages[0].status_code == 200
     write(folder / PROVIDERS, {"providers": {"hidden": {}}})
     pages.append(eve.get(HOME))
     assert "cannot be imported" in text_of(pages[-1])
