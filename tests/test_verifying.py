@@ -155,9 +155,12 @@ def test_a_line_that_waits_for_long_degrades_the_health_of_the_record(tmp_path: 
         assert writer.health() == ("ok", None)
         for age, words in ((90, "90 seconds"), (600, "10 minutes")):
             journal.close()
-            # Two of one process, made within a millisecond, would write into one file.
             for path in (tmp_path / "journal").glob("*.spool"):
                 path.unlink()
+            # Two of one process, made within a millisecond, would have one name.
+            made = time.time_ns() // 1_000_000
+            while time.time_ns() // 1_000_000 == made:
+                pass
             journal = Journal(tmp_path / "journal")
             journal.intent(waiting(age))
             writer.look()
