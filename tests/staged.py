@@ -114,9 +114,9 @@ class Stage:
         self.happened.append("provider ended")
         yield EVENTS[1]
 
-    async def call(self, path: str, text: str = "a", *, close: bool = True) -> None:
+    async def call(self, path: str, text: str = "a", *, close: bool = True, **more: Any) -> None:
         body = (
-            chat_body(text)
+            chat_body(text, **more)
             if path != "/mcp/embed"
             else {"requestId": "r", "callerTool": "bob", "inputs": [text]}
         )

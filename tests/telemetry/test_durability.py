@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from recorded import intent, outcome, segments
 
+from telemetry import durability
 from telemetry.durability import INTERVAL_S, AuditSync, Durability
 from telemetry.journal import Journal, JournalError
 
@@ -90,6 +91,57 @@ async def test_a_disk_that_fails_refuses_the_call(tmp_path: Path) -> None:
     journal.outcome(outcome())
     await journal.durable()
     assert not journal.failing
+    journal.close()
+
+
+async def test_who_appended_while_a_sync_failed_is_not_told_by_the_next_one_that_all_is_well(
+    tmp_path: Path,
+) -> None:
+    """The system tells of an error once, and what it lost may be theirs."""
+    disk = Disk()
+    disk.broken = True
+    disk.go.clear()
+    journal = disk.journal(tmp_path, "always")
+    journal.intent(intent("c-1"))
+    first = asyncio.ensure_future(journal.durable())
+    await asyncio.to_thread(disk.begun.acquire)
+    journal.intent(intent("c-2"))
+    second = asyncio.ensure_future(journal.durable())
+    await asyncio.sleep(0)
+    disk.go.set()
+    told = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(error) for error in told] == [JournalError, JournalError]
+    journal.close()
+
+
+async def test_a_sync_that_failed_leaves_one_segment_however_many_waited(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.broken = True
+    journal = disk.journal(tmp_path, "always")
+
+    async def ended(n: int) -> None:
+        journal.announce(outcome(f"c-{n}"))
+        with pytest.raises(JournalError):
+            await journal.durable()
+        journal.outcome(outcome(f"c-{n}", outcome="AUDIT_UNAVAILABLE"))
+
+    await asyncio.gather(*(ended(n) for n in range(100)))
+    assert len(segments(tmp_path)) <= 3
+    journal.close()
+
+
+async def test_a_disk_that_does_not_answer_is_told_before_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durability, "LONG_S", 0.0)
+    disk = Disk()
+    disk.go.clear()
+    journal = disk.journal(tmp_path, "interval")
+    journal.intent(intent())
+    await asyncio.to_thread(disk.begun.acquire)
+    await until(lambda: journal.is_unsynced)
+    disk.go.set()
+    await until(lambda: not journal.is_unsynced)
     journal.close()
 
 

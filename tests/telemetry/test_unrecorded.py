@@ -131,6 +131,41 @@ async def test_a_call_that_is_broken_off_while_it_waits_for_the_disk_ended_so(
     assert row.outcome == ends
 
 
+@pytest.mark.parametrize("path", ["/mcp/chat", "/mcp/chatStream"])
+async def test_a_refused_call_whose_client_leaves_while_it_waits_for_the_disk_ends_all_the_same(
+    tmp_path: Path, path: str
+) -> None:
+    disk = Disk(held=0)
+    stage = Stage(tmp_path / "j", durability=disk.always())
+    calling = asyncio.ensure_future(stage.call(path, close=False, provider="nope"))
+    await seen(stage, "announced NOT_FOUND")
+    stage.over.set()
+    await seen(stage, "outcome CLIENT_CLOSED")
+    disk.go.set()
+    await calling
+    stage.journal.close()
+    assert (await stored(tmp_path / "j")).outcome == "CLIENT_CLOSED"
+
+
+async def test_a_drained_call_whose_client_leaves_while_it_waits_for_the_disk_ended_so(
+    tmp_path: Path,
+) -> None:
+    disk = Disk(held=1)
+    stage = Stage(tmp_path / "j", durability=disk.always())
+    calling = asyncio.ensure_future(stage.call("/mcp/chat", close=False))
+    await seen(stage, "announced ok")
+    stage.gateway.cut()
+    await seen(stage, "announced DRAINED")
+    stage.gateway.cut()
+    calling.cancel()
+    await seen(stage, "outcome DRAINED")
+    disk.go.set()
+    with suppress(asyncio.CancelledError):
+        await calling
+    stage.journal.close()
+    assert (await stored(tmp_path / "j")).outcome == "DRAINED"
+
+
 async def seen(stage: Stage, what: str) -> None:
     async with asyncio.timeout(5):
         while what not in stage.happened:
