@@ -14,16 +14,15 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
 
-import msgspec
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 
 from telemetry import beside, rollups, uses
-from telemetry.audit.canonical import settled
 from telemetry.audit.chain import Chain
 from telemetry.audit.pruning import Part, Place, prune_part
 from telemetry.journal import Entry, is_alive
 from telemetry.journal_faults import JournalFaults
+from telemetry.log_rows import row_of
 from telemetry.models import RequestLog
 from telemetry.progress import ProgressFile
 from telemetry.segment import Piece, Segment
@@ -37,7 +36,6 @@ GATHER_S = 0.8
 LOCK_WAIT_S = 3.0
 LOCK_BACK_S = 10.0
 """A process leaves its lock file behind when it dies. One that was removed is made anew while it lives, within seconds."""
-INT32, INT64 = 2**31 - 1, 2**63 - 1
 REPORT_EVERY_S = 0.5
 """At the latest, and in the midst of a long round too, the writer says how far it is."""
 UNFIT = (OverflowError, ValueError, TypeError, RecursionError, ValidationError, DataError, IntegrityError)
@@ -282,7 +280,7 @@ class Writer:
                 unique.pop(str(call_id), None)
             if not unique:
                 return 0
-            rows = [_row(record) for record in unique.values()]
+            rows = [row_of(record) for record in unique.values()]
             head = self._chain.extend(rows)
             RequestLog.objects.bulk_create(rows, batch_size=500)
             self._try("Calls are not summed up", lambda: rollups.add(rows))
@@ -298,57 +296,6 @@ def _last_use(records: Iterable[CallRecord]) -> dict[str, datetime]:
         moment = datetime.fromtimestamp(record.started_at, UTC)
         used[record.token_id] = max(moment, used.get(record.token_id, moment))
     return used
-
-
-def _row(record: CallRecord) -> RequestLog:
-    """What others have written is cut to its column's width; what the gateway itself writes fits, and is set aside
-    where it does not."""
-    return RequestLog(
-        call_id=record.call_id,
-        request_id=_text(record.request_id, 200),
-        trace_id=_text(record.trace_id, 200),
-        tool_id=_text(record.tool_id, 200),
-        token_id=record.token_id,
-        claimed_tool=_text(record.claimed_tool, 200),
-        method=record.method,
-        peer=record.peer[:64],
-        provider=record.provider,
-        model=_text(record.model, 500),
-        strategy=record.strategy,
-        attempts=settled([msgspec.json.decode(attempt) for attempt in record.attempts]),
-        outcome=record.outcome,
-        reason=record.reason[:50],
-        status=record.status,
-        started_at=_moment(record.started_at),
-        first_event_ms=None if record.first_event_ms is None else _count(record.first_event_ms, INT32),
-        duration_ms=_count(record.duration_ms, INT32),
-        input_tokens=_count(record.input_tokens, INT64),
-        output_tokens=_count(record.output_tokens, INT64),
-        bytes_in=_count(record.bytes_in, INT64),
-        bytes_out=_count(record.bytes_out, INT64),
-        sanitised=record.sanitised,
-        config_version=record.config_version,
-        decision=settled(msgspec.json.decode(record.decision)),
-        request_digest=record.request_digest,
-        prompt_digest=record.prompt_digest,
-        answer_digest=record.answer_digest,
-    )
-
-
-def _moment(epoch_s: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(epoch_s, UTC)
-    except OSError as error:  # so the platform says it of what lies far beyond
-        raise OverflowError(str(error)) from None
-
-
-def _count(value: int, most: int) -> int:
-    return min(max(value, 0), most)
-
-
-def _text(value: str, width: int) -> str:
-    """PostgreSQL takes no NUL in text."""
-    return value.replace("\0", "")[:width]
 
 
 class WriterLock:
