@@ -334,15 +334,14 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
         try:
             stored = 0
             if lock.take() or (ending and _taken_in_time(lock)):
-                now = datetime.now(UTC)
                 what = WAITS
-                writer.begin(now)
+                writer.begin(datetime.now(UTC))
                 stored = writer.run_once()
                 writer.waits(what, None)
                 pause = GATHER_S if stored else POLL_S
                 # Last: what cannot be removed holds up nothing that is to be stored.
                 what = CHORES
-                writer.keep_up(now)
+                writer.keep_up(datetime.now(UTC))
                 writer.waits(what, None)
         except DatabaseError as error:
             connection.close()

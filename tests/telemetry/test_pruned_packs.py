@@ -31,8 +31,8 @@ def one_a_second(tmp_path: Path) -> Path:
         if n % 6 == 0:
             moving.run_once()
     journal.close()
-    RetentionRule.objects.create(days=1, tool_id="charlie")
     RetentionRule.objects.create(days=1, tool_id="bob\nall is well")
+    RetentionRule.objects.create(days=1, tool_id="charlie")
     for at_once in (20, 4):
         prune(audit(folder).signer(), timezone.now(), by="ada", most=at_once)
     return folder

@@ -241,10 +241,10 @@ def test_a_moment_that_no_calendar_of_ours_has_keeps_no_call_from_the_record(
 ) -> None:
     RetentionRule.objects.create(days=1)
     spoil(CHECKPOINT.format(f"signed_at = '{moment}'", 1))
+    spoil(ROW.format(f"started_at = '{moment}'", 3))
     assert due_since() == NEVER
     assert started(recorded) == 1
+    assert told(recorded) != ""
     spoil(CHECKPOINT.format(f"signed_at = '{moment}'", 5))
-    spoil(ROW.format(f"started_at = '{moment}'", 3))
     spoil(f"UPDATE telemetry_methoduse SET last_at = '{moment}'")
     assert started(recorded, 51) == 1
-    assert told(recorded) != ""

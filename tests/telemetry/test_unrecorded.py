@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from logged import lines, logging_to
 from recorded import call, intent, left, outcome, outcomes, segments, writer
 from staged import PATHS, Stage
@@ -51,8 +53,15 @@ def told(stage: Stage, path: str) -> tuple[str, str]:
 
 async def stored(folder: Path) -> RequestLog:
     """The one row, after the writer has been there."""
-    await asyncio.to_thread(writer(folder).run_once)
-    return await RequestLog.objects.aget()
+    return await asyncio.to_thread(_stored, folder)
+
+
+def _stored(folder: Path) -> RequestLog:
+    try:
+        writer(folder).run_once()
+        return RequestLog.objects.get()
+    finally:
+        BaseDatabaseWrapper.close(connection)  # the thread's own
 
 
 @pytest.mark.parametrize("path", PATHS)
