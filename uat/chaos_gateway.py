@@ -58,7 +58,7 @@ class Victim:
             try:
                 if b"write_journal" in Path(f"/proc/{child}/cmdline").read_bytes():
                     return int(child)
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):  # it has just ended
                 continue
         return None
 
