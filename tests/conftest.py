@@ -175,6 +175,15 @@ class RunningGateway:
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.stdout.read_text().splitlines()]
 
+    def wait_for_lines(self, message: str, count: int = 1, seconds: float = 5) -> list[dict[str, Any]]:
+        """The lines with this in their message. A thread writes the log: a line may come after what it tells of."""
+        until = time.monotonic() + seconds
+        while True:
+            lines = [line for line in self.log_lines() if message in line["message"]]
+            if len(lines) >= count or time.monotonic() > until:
+                return lines
+            time.sleep(0.02)
+
     def records(self, **conditions: Any) -> list[dict[str, Any]]:
         code = (
             "import json; from telemetry.models import RequestLog; "

@@ -109,7 +109,7 @@ def test_a_token_put_where_a_name_belongs_is_answered_but_neither_recorded_nor_l
     assert row["sanitised"] == {"redacted": 3}
     (row,) = shared.wait_for_records(1, call_id=refused.headers["x-llm-caller-call-id"])
     assert (row["request_id"], row["sanitised"]) == ("[redacted]", {"redacted": 1})
-    warned = [line for line in shared.log_lines() if line["message"] == "Sensitive log metadata redacted"]
+    warned = shared.wait_for_lines("Sensitive log metadata redacted", 2)
     assert [line["metadata"]["keys"] for line in warned[-2:]] == [["callerTool", "requestId"], ["requestId"]]
     assert token not in shared.stdout.read_text()
 

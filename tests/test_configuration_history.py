@@ -188,7 +188,7 @@ def test_drift_is_said_at_the_start_and_by_the_check(tmp_path: Path) -> None:
         gateway.manage("import_config", "--providers", str(tmp_path / "other.json"))
         differs = gateway.manage("check", "--database", "default")
         gateway.start()
-        lines = [line for line in gateway.log_lines() if line["message"] == "Configuration and file differ"]
+        lines = gateway.wait_for_lines("Configuration and file differ")
     assert "W002" not in agreed.stderr
     assert "providers.json: the database changed and was not exported since" in differs.stderr
     assert [(line["level"], line["metadata"]["file"]) for line in lines] == [("warn", PROVIDERS)]

@@ -105,7 +105,7 @@ def test_no_more_calls_at_once_than_a_client_is_given(tmp_path: Path, fake: Fake
                 pass
             assert gateway.chat(token="dora-token").status_code == 200
         assert gateway.chat(token=BOB).status_code == 200
-        line = next(line for line in gateway.log_lines() if line["message"] == "Rate limit exceeded")
+        line = gateway.wait_for_lines("Rate limit exceeded")[0]
         assert len(line["metadata"]["tokenHash"]) == 16
 
 

@@ -90,6 +90,7 @@ def test_a_second_server_on_a_state_folder_says_what_each_counts_for_itself(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
     def warnings(asked: RunningGateway) -> list[dict[str, Any]]:
+        assert asked.wait_for_lines("Listening"), "what is said at the start comes before it"
         return [
             line for line in asked.log_lines() if line["message"] == "Other servers run on this state folder"
         ]

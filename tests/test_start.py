@@ -132,6 +132,7 @@ def test_a_setting_that_is_mistyped_is_told_with_the_name_that_is_near(prepared:
     checked = prepared.manage("check").stderr
     assert all(words in checked for words in told)
     prepared.start()
+    prepared.stop()
     logged = [line["metadata"] for line in prepared.log_lines() if line["level"] == "warn"]
     assert [metadata["problem"] for metadata in logged if "problem" in metadata] == list(told)
     assert "canary" not in said + checked
@@ -208,6 +209,7 @@ def test_the_very_first_start_leaves_files_and_database_in_step(tmp_path: Path, 
         assert json.loads(backup.read_text())["clients"] == []
         assert not differ(gateway)
         gateway.start()
+        gateway.stop()
         assert "Configuration and file differ" not in [line["message"] for line in gateway.log_lines()]
 
 

@@ -52,7 +52,7 @@ def test_a_start_with_a_full_journal_refuses_calls_until_there_is_room(
         assert (gw.chat().status_code, fake.hits_for("echo")) == (503, [])
         audit = next(part for part in gw.get("/health").json()["components"] if part["name"] == "audit")
         assert audit["status"] == "failed"
-        (line,) = [line for line in gw.log_lines() if "no room" in line["message"]]
+        (line,) = gw.wait_for_lines("no room")
         assert line["level"] == "error"
         files = len(os.listdir(mebibyte))
         filler.unlink()
