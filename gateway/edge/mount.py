@@ -144,6 +144,7 @@ def _headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:
 
 async def _cancelled(trail: Trail, send: Send) -> None:
     """The client has gone, or the drain's time is over."""
+    trail.note_answer()  # nothing of one was sent
     drained = trail.gateway.drain_over
     problem = DRAINED if drained else None
     try:

@@ -6,6 +6,7 @@ stream as a task beside the messages, and ends it when the connection does.
 
 import asyncio
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -98,6 +99,25 @@ class ChatStreamConsumer(AsyncHttpConsumer):
             trail.gateway.running.discard(task)
 
 
+Framed = Sequence[tuple[Delta, bytes]]
+
+
+def _pieces(told: Framed) -> Iterator[Framed]:
+    """Together no more than is sent at once, but for what is more by itself."""
+    if sum([len(framed) for _, framed in told]) <= PIECE_BYTES:
+        yield told
+        return
+    part: list[tuple[Delta, bytes]] = []
+    size = 0
+    for delta, framed in told:
+        if part and size + len(framed) > PIECE_BYTES:
+            yield part
+            part, size = [], 0
+        part.append((delta, framed))
+        size += len(framed)
+    yield part
+
+
 class StreamedAnswer:
     """One stream towards one client. The status is open until the provider's first event, or until the
     commit time has passed; from then on what goes wrong is a frame.
@@ -105,7 +125,8 @@ class StreamedAnswer:
     `_started`: the head is out. `_committed`: a client of `/mcp/chatStream` would have it.
     `_wire`: held while something is sent, so that nothing gets between its pieces.
     `_torn`: part of a frame is out, and nothing that looked like a frame could be trusted behind it.
-    `_unread`: the client read too slowly for the total deadline.
+    `_unread`: the client read too slowly for the total deadline. `_bytes_out`: those that were sent.
+    `_completing`: the end is on record, and what tells the client of it is on its way.
     """
 
     def __init__(self, trail: Trail, consumer: AsyncHttpConsumer) -> None:
@@ -118,7 +139,7 @@ class StreamedAnswer:
         self._stream: ProviderStream | None = None
         self._assembly = Assembly()
         self._wire = asyncio.Lock()
-        self._torn = self._unread = False
+        self._torn = self._unread = self._completing = False
 
     async def run(self, body: bytes, scope: Any) -> None:
         request, planned = self._admit(body, scope)
@@ -189,11 +210,12 @@ class StreamedAnswer:
     async def _forward(self, stream: ProviderStream) -> None:
         async for deltas in pipeline.deltas(self._trail, stream):
             trace_id = self._trail.trace_id
-            for delta in deltas:
-                self._assembly.add(delta)
-            await self._send_by(
-                stream.ends, b"".join([self._delta_frame(delta, trace_id) for delta in deltas])
-            )
+            told = [(delta, self._delta_frame(delta, trace_id)) for delta in deltas]
+            for part in _pieces(told):
+                await self._send_by(stream.ends, b"".join([framed for _, framed in part]))
+                # Of a client that leaves, what it was sent is on record.
+                for delta, _ in part:
+                    self._assembly.add(delta)
 
     async def _send_by(self, ends: float, data: bytes) -> None:
         """The total deadline also holds for a client that reads too slowly. Raises `DeadlineError`."""
@@ -220,6 +242,7 @@ class StreamedAnswer:
         self._close(status=200, bytes_out=self._bytes_out + len(tail) + len(DONE))
         await trail.recorded()
         self._stop_beating()
+        self._completing = True
         await self._send(tail + self._end_of_stream(), more=False)
 
     def _tool_calls(self) -> tuple[ToolCall, ...]:
@@ -254,6 +277,9 @@ class StreamedAnswer:
         )
 
     async def _end(self, problem: Problem, outcome: str = "") -> None:
+        if self._completing:  # whatever was said now would not be what is on record
+            await self._send(b"", more=False)
+            return
         trail = self._trail
         status = STREAMED if self._committed else problem.status
         answer = (
@@ -281,12 +307,13 @@ class StreamedAnswer:
     async def _send(self, data: bytes, *, more: bool = True) -> None:
         """In pieces that the server writes whole or not at all; whoever is cancelled between two has torn a frame."""
         async with self._wire:
-            self._bytes_out += len(data)
             for end in range(PIECE_BYTES, len(data), PIECE_BYTES):
                 await self._consumer.send_body(data[end - PIECE_BYTES : end], more_body=True)
+                self._bytes_out += PIECE_BYTES
                 self._torn = True
             rest = data if len(data) <= PIECE_BYTES else data[(len(data) - 1) // PIECE_BYTES * PIECE_BYTES :]
             await self._consumer.send_body(rest, more_body=more)
+            self._bytes_out += len(rest)
             self._torn = False
         if more:
             self._arm()

@@ -138,6 +138,9 @@ async def test_a_call_that_is_broken_off_while_it_waits_for_the_disk_ended_so(
     assert b'"completion"' not in stage.sent
     row = await stored(tmp_path / "j")
     assert row.outcome == ends
+    told = "told" if path == "/mcp/chatStream" else ""
+    digest = stage.gateway.runtime.policy.digest_key.of_text(told)
+    assert row.answer_digest == (digest if told else ""), "of what the client was sent"
 
 
 @pytest.mark.parametrize("path", ["/mcp/chat", "/mcp/chatStream"])
