@@ -45,11 +45,17 @@ class Durability:
         self._armed = self._busy = self._again = self._closed = False
         self._failing = self.failed = False
         self._since = 0.0
+        self._under_way: list[asyncio.Future[None]] = []
+        self._patience: asyncio.TimerHandle | None = None
 
     @property
     def failing(self) -> bool:
         """Whether the last sync failed, or the disk has not answered the one under way for long."""
-        return self._failing or (self._busy and self._loop.time() - self._since > LONG_S)
+        return self._failing or self._hangs
+
+    @property
+    def _hangs(self) -> bool:
+        return self._busy and self._loop.time() - self._since >= LONG_S
 
     def appended(self, fd: int) -> None:
         """Something was appended to this file."""
@@ -73,10 +79,14 @@ class Durability:
         self._fd = -1 if self._fd == fd else self._fd
 
     async def durable(self) -> None:
-        """Returns when all that was appended before is on the disk. Raises `OSError` when it cannot be brought there.
+        """Returns when all that was appended before is on the disk. Raises `OSError` when it cannot be brought there, or
+        the disk does not answer for so long that nobody is kept waiting.
 
         A sync that is under way may have begun before the append; then the next one counts.
         """
+        if self._hangs:
+            self._again = True
+            raise _no_answer()
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(waiter)
         if not self._busy:
@@ -122,7 +132,8 @@ class Durability:
                 os.close(fd)
             self._told(OSError(errno.EAGAIN, str(error)), waiting)
             return
-        self._busy, self._since = True, self._loop.time()
+        self._busy, self._since, self._under_way = True, self._loop.time(), waiting
+        self._patience = self._loop.call_later(LONG_S, self._give_up)
         done.add_done_callback(lambda future: self._over(future, waiting))
 
     def _bring(self, due: list[int]) -> None:
@@ -138,8 +149,16 @@ class Durability:
         if failed is not None:
             raise failed
 
+    def _give_up(self) -> None:
+        """On the sync under way: who waits for it, and for the one after it, waits no longer. It goes on all the same."""
+        self._again = self._again or bool(self._waiting)
+        waiting, self._under_way, self._waiting = self._under_way + self._waiting, [], []
+        self._release(_no_answer(), waiting)
+
     def _over(self, done: "asyncio.Future[None]", waiting: list["asyncio.Future[None]"]) -> None:
         self._busy = False
+        if self._patience is not None:
+            self._patience.cancel()
         error = done.exception()
         if error is not None:
             # What they appended may have been in what failed, and the system tells of it once.
@@ -155,6 +174,9 @@ class Durability:
             self._failing = self.failed = True
         elif error is None:
             self._failing = False
+        self._release(error, waiting)
+
+    def _release(self, error: BaseException | None, waiting: list["asyncio.Future[None]"]) -> None:
         for waiter in waiting:
             if waiter.done():
                 continue
@@ -162,3 +184,7 @@ class Durability:
                 waiter.set_result(None)
             else:
                 waiter.set_exception(error)
+
+
+def _no_answer() -> OSError:
+    return OSError(errno.ETIMEDOUT, "the disk does not answer")

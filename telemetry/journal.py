@@ -297,6 +297,8 @@ class Journal:
                 self._durability.opened(self._folder)
             except OSError as error:
                 os.close(fd)
+                with suppress(OSError):  # else the one before it would be taken for left
+                    self._path(self._number + 1).unlink()
                 raise JournalError(f"The journal's folder cannot be opened: {error}") from None
         self._let_go()
         self._number += 1

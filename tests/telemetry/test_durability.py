@@ -145,6 +145,34 @@ async def test_a_disk_that_does_not_answer_is_told_before_it_fails(
     journal.close()
 
 
+async def test_nobody_is_kept_waiting_by_a_disk_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durability, "LONG_S", 0.1)
+    disk = Disk()
+    disk.go.clear()
+    journal = disk.journal(tmp_path, "always")
+    journal.intent(intent("c-1"))
+    under_way = asyncio.ensure_future(journal.durable())
+    await asyncio.to_thread(disk.begun.acquire)
+    journal.intent(intent("c-2"))
+    behind = asyncio.ensure_future(journal.durable())
+    async with asyncio.timeout(2):
+        told = await asyncio.gather(under_way, behind, return_exceptions=True)
+        assert [str(error) for error in told] == [
+            "The journal cannot be brought to the disk: the disk does not answer"
+        ] * 2
+        journal.intent(intent("c-3"))
+        with pytest.raises(JournalError, match="does not answer"):
+            await journal.durable()
+    disk.go.set()
+    await until(lambda: not journal.failing)
+    await until(lambda: len(disk.synced) >= 2)  # what came meanwhile is brought to the disk too
+    journal.intent(intent("c-4"))
+    await journal.durable()
+    journal.close()
+
+
 async def test_interval_syncs_by_itself_and_only_when_something_was_appended(tmp_path: Path) -> None:
     disk = Disk()
     journal = disk.journal(tmp_path, "interval")
@@ -215,6 +243,30 @@ async def test_without_a_descriptor_left_the_call_is_refused_and_the_next_is_ser
     journal.outcome(outcome())
     await asyncio.wait_for(journal.durable(), 5)
     assert disk.synced == [path.stat().st_size for path in segments(tmp_path)]
+    journal.close()
+
+
+async def test_a_segment_that_could_not_be_begun_leaves_none_behind_the_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer takes the last one but one for left, and removes it once all in it is stored."""
+    real = os.open
+
+    def without_folders(path: str | Path, flags: int, *more: int) -> int:
+        if flags & os.O_DIRECTORY:
+            raise OSError(24, "Too many open files")
+        return real(path, flags, *more)
+
+    journal = Disk().journal(tmp_path, "interval", segment_s=0)
+    journal.intent(intent("c-1"))
+    before = segments(tmp_path)
+    monkeypatch.setattr(os, "open", without_folders)
+    with pytest.raises(JournalError, match="folder cannot be opened"):
+        journal.tend()
+    monkeypatch.undo()
+    assert segments(tmp_path) == before
+    journal.tend()
+    assert len(segments(tmp_path)) == 2
     journal.close()
 
 
