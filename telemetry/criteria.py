@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from telemetry.families import MODEL_METHODS
+from telemetry.types import UNKNOWN
 
 SERVED = ("ok",)
 REFUSED = (
@@ -17,7 +18,7 @@ REFUSED = (
 )
 FAILED = (
     *("TEMPORARY", "PERMANENT", "AUTH", "CONFIG", "DEADLINE_EXCEEDED", "INTERNAL_ERROR"),
-    "UNKNOWN",
+    UNKNOWN,
 )
 BROKEN_OFF = ("CLIENT_CLOSED", "DRAINED")
 CLASSES: Mapping[str, tuple[str, ...]] = {

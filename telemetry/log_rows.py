@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from telemetry.audit.canonical import settled
+from telemetry.audit.canonical import canonical, settled
+from telemetry.audit.chain import row_of as facts_of
 from telemetry.models import RequestLog
-from telemetry.types import CallRecord
+from telemetry.types import UNKNOWN, CallRecord
 
 INT32, INT64 = 2**31 - 1, 2**63 - 1
 
@@ -44,6 +45,22 @@ def row_of(record: CallRecord) -> RequestLog:
         prompt_digest=record.prompt_digest,
         answer_digest=record.answer_digest,
     )
+
+
+def is_row_of(record: CallRecord, row: RequestLog) -> bool:
+    """Whether the row that bears the record's call id is of that call, and has a place in a chain: one that somebody
+    put there for a moment would keep the call from being stored. Where one of both knows no more than how the call
+    began, that is compared. Raises what a cell raises that cannot be read."""
+    if not row.chain or not row.sequence or row.sequence < 1:
+        return False
+    anew = row_of(record)
+    if UNKNOWN in (row.outcome, record.outcome):
+        return all(getattr(row, name) == getattr(anew, name) for name in _KNOWN_AT_THE_BEGINNING)
+    anew.chain, anew.sequence, anew.call_id = row.chain, row.sequence, row.call_id
+    return canonical(facts_of(row)) == canonical(facts_of(anew))
+
+
+_KNOWN_AT_THE_BEGINNING = ("tool_id", "token_id", "method", "peer", "started_at", "bytes_in")
 
 
 def _moment(epoch_s: float) -> datetime:

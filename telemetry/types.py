@@ -2,6 +2,9 @@
 
 import msgspec
 
+UNKNOWN = "UNKNOWN"
+"""The outcome of a call whose process died before it ended."""
+
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Written before a provider is called, so that a call cannot vanish. `started_at`: epoch seconds."""
@@ -71,7 +74,7 @@ def unknown_outcome(begun: Intent | CallRecord) -> CallRecord:
         return begun
     return CallRecord(
         **msgspec.structs.asdict(begun),
-        outcome="UNKNOWN",
+        outcome=UNKNOWN,
         status=0,
         duration_ms=0,
     )

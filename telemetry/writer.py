@@ -1,7 +1,7 @@
 """Moves the journal into the database, in batches and exactly once.
 
 A row's call id is unique, and each batch asks first which of its calls are there already: a segment that is
-read again after a crash adds nothing twice. A segment is deleted when all of it is in the database and
+read again after a crash adds nothing twice. A row that bears the id and is not of that call stands in its way, and is told of. A segment is deleted when all of it is in the database and
 every intent in it has its outcome, or its process is dead and the outcome is recorded as UNKNOWN.
 """
 
@@ -22,7 +22,7 @@ from telemetry.audit.chain import Chain
 from telemetry.audit.pruning import Part, Place, prune_part
 from telemetry.journal import Entry, is_alive
 from telemetry.journal_faults import JournalFaults
-from telemetry.log_rows import row_of
+from telemetry.log_rows import is_row_of, row_of
 from telemetry.models import RequestLog
 from telemetry.progress import ProgressFile
 from telemetry.segment import Piece, Segment
@@ -47,6 +47,10 @@ ASIDE = "What was set aside is not tried again yet"
 WORTH_TELLING_S, MOST_TOLD = 5.0, 200
 OnRows = Callable[[Mapping[str, datetime]], None]
 Hourly = Callable[[datetime], None]
+
+
+class CallIdTaken(Exception):
+    """By a row that is not of the call: somebody put it there."""
 
 
 class Writer:
@@ -223,22 +227,25 @@ class Writer:
         return alive or (not lock.exists() and now - self._seen_alive.get(owner, -inf) < LOCK_BACK_S)
 
     def _tidy(self, owner: str, segments: Sequence[Segment], *, alive: bool) -> None:
-        """While a file cannot be read, outcomes may lie in it of calls that are open in others."""
+        """While a file cannot be read, outcomes may lie in it of calls that are open in others. In order: outcomes of calls
+        that began in a file that stays lie in those behind it, and the next writer has to find them there."""
         if alive or any(segment.unread for segment in segments):
             for segment in segments[:-1] if alive else segments:
-                if not segment.open and not segment.unread:
-                    self._remove(segment)
+                if segment.open or segment.unread or not self._remove(segment):
+                    return
             return
         self._store([unknown_outcome(intent) for segment in segments for intent in segment.open.values()])
-        for segment in segments:
-            self._remove(segment)
+        if not all(self._remove(segment) for segment in segments):
+            return
         for ending in ("ballast", "lock"):
             self._unlink(self._folder / f"{owner}.{ending}")
         self._seen_alive.pop(owner, None)
 
-    def _remove(self, segment: Segment) -> None:
-        if self._unlink(segment.path):
+    def _remove(self, segment: Segment) -> bool:
+        is_gone = self._unlink(segment.path)
+        if is_gone:
             self._segments.pop(segment.path.name, None)
+        return is_gone
 
     def _unlink(self, path: Path) -> bool:
         try:
@@ -275,9 +282,10 @@ class Writer:
     def _store_batch(self, records: Sequence[CallRecord]) -> int:
         unique = {record.call_id: record for record in records}
         with transaction.atomic():
-            known = RequestLog.objects.filter(call_id__in=list(unique)).values_list("call_id", flat=True)
-            for call_id in known:
-                unique.pop(str(call_id), None)
+            taken = RequestLog.objects.filter(call_id__in=list(unique)).values_list("call_id", flat=True)
+            for record in [unique.pop(str(call_id)) for call_id in taken]:
+                if not _is_stored(record):
+                    self._aside.keep(record, CallIdTaken())
             if not unique:
                 return 0
             rows = [row_of(record) for record in unique.values()]
@@ -288,6 +296,14 @@ class Writer:
             self._on_rows(_last_use(unique.values()))
         self._chain.reached(head)
         return len(rows)
+
+
+def _is_stored(record: CallRecord) -> bool:
+    try:
+        with cells():
+            return is_row_of(record, RequestLog.objects.get(call_id=record.call_id))
+    except UnreadableCell:
+        return False
 
 
 def _last_use(records: Iterable[CallRecord]) -> dict[str, datetime]:

@@ -12,6 +12,7 @@ from gateway.writer_process import WriterProcess
 from telemetry.audit.standing import faults
 from telemetry.backlog import BacklogReader
 from telemetry.journal import Journal, JournalError, is_alive
+from telemetry.models import RequestLog
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -284,3 +285,30 @@ def test_a_lock_that_cannot_be_made_anew_is_said_and_the_journal_goes_on(tmp_pat
     journal.tend()
     assert is_alive(lock)
     journal.close()
+
+
+def test_a_file_behind_one_that_stays_is_not_removed(tmp_path: Path) -> None:
+    """In it are the ends of calls that began in the one before: the next writer would take them for calls that have none,
+    and record them as UNKNOWN once their rows have been removed for their age."""
+    journal, moving = Journal(tmp_path, segment_bytes=400), writer(tmp_path)
+    journal.intent(intent(call(1)))  # a long stream
+    journal.intent(intent(call(2)))
+    numbers = iter(range(10, 100))
+    while len(segments(tmp_path)) < 2:
+        serve(journal, next(numbers))
+    journal.outcome(outcome(call(2)))
+    while len(segments(tmp_path)) < 4:
+        serve(journal, next(numbers))
+    for _ in range(2):
+        moving.run_once()
+    assert len(segments(tmp_path)) == 4
+    moving = writer(tmp_path)  # the first was killed
+    moving.run_once()
+    journal.outcome(outcome(call(1)))
+    for _ in range(2):
+        moving.run_once()
+    assert len(segments(tmp_path)) == 1
+    RequestLog.objects.all().delete()
+    journal.close()
+    moving.run_once()
+    assert (outcomes(), left(tmp_path)) == ({}, [])
