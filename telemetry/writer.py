@@ -41,6 +41,7 @@ REPORT_EVERY_S = 0.5
 UNFIT = (OverflowError, ValueError, TypeError, RecursionError, ValidationError, DataError, IntegrityError)
 """What a value raises that a column does not take. Everything else the database raises is waited out."""
 PRUNE_EVERY = timedelta(hours=1)
+SETTLE_EVERY = timedelta(seconds=5)
 WAITS = "The record waits for the database"
 CHORES = "The database does not take what is done beside storing calls"
 ASIDE = "What was set aside is not tried again yet"
@@ -69,6 +70,7 @@ class Writer:
         self._told_at = 0.0
         self._begun = False
         self._pruned: datetime | None = None
+        self._settled = datetime.min.replace(tzinfo=UTC)
         self._place, self._unpruned = Place(), list[str]()
         self._waiting_since: dict[str, float] = {}
 
@@ -95,6 +97,9 @@ class Writer:
     def keep_up(self, now: datetime) -> None:
         """Removes hourly what is too old. A moment in the future, of a clock that was wrong, counts for nothing."""
         self.begin(now)
+        if now - self._settled >= SETTLE_EVERY or now < self._settled:
+            self._settled = now
+            self._try("Whether a restore was signed is not known", self._chain.settle)
         if self._pruned is None or not timedelta(0) <= now - self._pruned < PRUNE_EVERY:
             self._try("Old sums are not removed", lambda: rollups.prune(now))
             self._try("What is kept beside the calls is not removed in time", lambda: self._hourly(now))

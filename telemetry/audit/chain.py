@@ -13,8 +13,9 @@ from pathlib import Path
 
 from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
 from telemetry.audit.copies import Copies
-from telemetry.audit.head import Broken, Head, resumed
+from telemetry.audit.head import OLDER, Broken, Head, resumed
 from telemetry.audit.keys import KEY, Signer
+from telemetry.audit.restored import is_declared
 from telemetry.audit.standing import Standing
 from telemetry.audit.verifier import link_of, row_hash
 from telemetry.models import AuditCheckpoint, RequestLog
@@ -36,10 +37,16 @@ class Chain:
         self._signed: Head | None = None
         self._may_be: tuple[Head, ...] = ()
         self.broken = self.unpruned = self.rekeyed = ""
+        self._left = ""
 
     def tell(self) -> None:
         """Faults, for the server's health."""
         self._standing.tell((self.broken, self.rekeyed, self.unpruned, self._copies.fault))
+
+    def settle(self) -> None:
+        """Where an operator has signed that the database was restored, the chain's new beginning is no fault any more."""
+        if self._left and is_declared(self._left, self._believed, self._copies):
+            self.broken = self._left = ""
 
     @property
     def head(self) -> Head:
@@ -88,6 +95,7 @@ class Chain:
             head = resumed(chain, self._believed, self._copies)
         except Broken as fault:
             self.broken = str(fault)
+            self._left = chain if self.broken == OLDER else ""
             return None
         if self._may_be and head not in self._may_be:
             self.broken = "The database does not end in what this writer signed last: somebody changed it"

@@ -89,6 +89,12 @@ def _kept(chain: str, signatures: Signatures) -> _End:
     return _End(entry["number"], entry["sequence"], entry["hash"])
 
 
+def is_declared(chain: str, signatures: Signatures, copies: Copies) -> bool:
+    """Whether all that the copies know of this chain, and the database does not have, was signed to be lost."""
+    newest = copies.last(chain, signatures)
+    return newest is None or _declared(chain, signatures).number >= newest["number"]
+
+
 def _declared(chain: str, signatures: Signatures) -> _End:
     """What was signed to be lost before, and need not be signed again."""
     noted = AuditTombstone.objects.filter(chain=chain, line__contains='"lost":')

@@ -1,15 +1,19 @@
 """A database that was restored from an older copy: its operator signs what is lost, and nothing else is hidden by it."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from recorded import audit, serve, writer
 from signed import change, found, recorded
 
+from telemetry.audit.copies import Copies
+from telemetry.audit.head import OLDER
 from telemetry.audit.keys import signatures
 from telemetry.audit.restored import Lost, NotOnlyLost, declare_restored
+from telemetry.audit.standing import faults
+from telemetry.audit.verification import verify
 from telemetry.journal import Journal
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
@@ -29,12 +33,12 @@ def restored(recorded: Path) -> Path:
     return recorded
 
 
-def declare(folder: Path) -> list[Lost]:
+def declare(folder: Path, copies: Copies | None = None) -> list[Lost]:
     place = audit(folder)
     return declare_restored(
         place.signer(),
         signatures(place.public_keys()),
-        place.copies,
+        copies or place.copies,
         reason="the disk broke",
         by="ada",
         now=datetime.now(UTC),
@@ -48,6 +52,51 @@ def test_what_is_lost_is_a_finding_until_the_operator_signs_that_it_is(restored:
     assert found(restored) == set()
     assert AuditTombstone.objects.get().entry()["reason"] == "restored: the disk broke"
     assert declare(restored) == [], "said once"
+
+
+def test_the_writer_says_no_more_that_the_database_is_older_once_that_is_signed(recorded: Path) -> None:
+    AuditCheckpoint.objects.filter(number__gt=3).delete()
+    RequestLog.objects.filter(sequence__gt=18).delete()
+    moving, now = writer(recorded), datetime.now(UTC)
+
+    def told(seconds: int) -> list[str]:
+        moving.keep_up(now + timedelta(seconds=seconds))
+        moving.run_once()
+        return faults(audit(recorded).folder)
+
+    assert told(0) == [OLDER]
+    assert told(6) == [OLDER]
+    declare(recorded)
+    assert told(12) == []
+
+
+def test_on_another_machine_it_goes_on_in_another_chain_and_an_auditor_s_copies_say_what_is_lost(
+    recorded: Path, tmp_path: Path
+) -> None:
+    """Its backup ends with the third batch, `var/audit/` with it."""
+    place = audit(recorded)
+    known = tmp_path / "auditor.jsonl"
+    lines = place.copies.path.read_bytes().splitlines(keepends=True)
+    known.write_bytes(b"".join(lines))
+    place.copies.path.write_bytes(b"".join(lines[:3]))
+    AuditCheckpoint.objects.filter(number__gt=3).delete()
+    RequestLog.objects.filter(sequence__gt=18).delete()
+    (place.folder / "chain").unlink()
+    journal = Journal(recorded)
+    for first in (40, 46, 52):
+        serve(journal, *range(first, first + 6))
+        writer(recorded).run_once()
+    journal.close()
+    assert found(recorded) == set()
+    assert compared(recorded, known) == {("restored", 4)}
+    (lost,) = declare(recorded, Copies(known))
+    assert lost[1:5] == (19, 30, 4, 5)
+    assert compared(recorded, known) == found(recorded) == set()
+
+
+def compared(folder: Path, copies: Path) -> set[tuple[str, int]]:
+    told = verify(signatures(audit(folder).public_keys()), Copies(copies))
+    return {(finding.kind, finding.sequence) for finding in told.findings}
 
 
 def test_what_is_done_to_the_rest_is_still_found(restored: Path) -> None:

@@ -1,12 +1,14 @@
 """`manage.py audit_restored`: an operator says that the database was restored from an older copy."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway import changelog
 from gateway.places import audit_folder
+from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, signatures
 from telemetry.audit.restored import NotOnlyLost, declare_restored
 from telemetry.unreadable import UnreadableCell, cells
@@ -23,16 +25,25 @@ class Command(BaseCommand):
             "--reason", required=True, help="why, and from which copy, for those who read the record"
         )
 
+        parser.add_argument(
+            "--checkpoints",
+            type=Path,
+            help="copies that know more than the gateway's own, such as an auditor's, after a restore on another machine",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         reason, place = options["reason"].strip(), audit_folder()
         if not reason:
             raise CommandError("Say why: the reason is signed", returncode=2)
+        named: Path | None = options["checkpoints"]
+        if named is not None and not named.exists():
+            raise CommandError(f"{named} does not exist", returncode=2)
         try:
             with cells():
                 lost = declare_restored(
                     place.signer(),
                     signatures(place.public_keys()),
-                    place.copies,
+                    Copies(named) if named is not None else place.copies,
                     reason=reason,
                     by=changelog.operating_system_user(),
                     now=datetime.now(UTC),
