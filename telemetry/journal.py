@@ -28,6 +28,7 @@ import msgspec
 from telemetry.captured import SealedContent
 from telemetry.durability import Durability
 from telemetry.failures import FailureCounts
+from telemetry.open_files import lies_at
 from telemetry.types import Announced, CallRecord, Intent
 
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -169,7 +170,7 @@ class Journal:
         if self._durability is not None and (self._durability.failed or self._durability.failing):
             self._leave_unsynced(self._durability)
         is_old = self._size > 0 and time.monotonic() - self._opened >= self._segment_s
-        if is_old or not _lies_at(self._lock_fd, self._lock):
+        if is_old or not lies_at(self._lock_fd, self._lock):
             self._open()
 
     def _recover(self) -> None:
@@ -271,13 +272,13 @@ class Journal:
 
     def _is_whole(self) -> bool:
         """Whether all that was written still lies where the writer looks for it."""
-        return _lies_at(self._fd, self._path(self._number)) and os.fstat(self._fd).st_size >= self._size
+        return lies_at(self._fd, self._path(self._number)) and os.fstat(self._fd).st_size >= self._size
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{self._owner}-{number:06d}.spool"
 
     def _hold_lock(self) -> None:
-        if self._lock_fd >= 0 and _lies_at(self._lock_fd, self._lock):
+        if self._lock_fd >= 0 and lies_at(self._lock_fd, self._lock):
             return
         lock_fd = _locked(self._lock)
         if self._lock_fd >= 0:
@@ -332,14 +333,6 @@ class Journal:
         elif self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
-
-
-def _lies_at(fd: int, path: Path) -> bool:
-    """Whether this path still leads to the open file: it may have been deleted, or its folder moved away."""
-    try:
-        return os.path.samestat(os.fstat(fd), path.stat())
-    except OSError:
-        return False
 
 
 def _locked(path: Path) -> int:

@@ -3,12 +3,14 @@
 import errno
 import fcntl
 import os
-import select
 import stat
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from telemetry.open_files import is_torn
+from telemetry.whole_lines import LINE_END, WholeLines
 
 FOR_OTHERS = 0o077
 """The rights of a file that a log has not: it names clients and addresses."""
@@ -45,6 +47,7 @@ class RotatingFile:
     def __init__(self, path: Path, *, max_bytes: int, max_files: int) -> None:
         self.path, self.max_bytes, self.max_files = path, max_bytes, max_files
         self._all_used = self._is_stuck = False
+        self._lines = WholeLines()
 
     def write(self, data: bytes) -> list["Notice"]:
         """What the operator should be told of, each once until it was otherwise. Raises `OSError` when the file
@@ -92,7 +95,8 @@ class RotatingFile:
     def _append(self, data: bytes) -> list["Notice"]:
         before = size = self._size()
         rotated = False
-        fitting: list[bytes] = []
+        fitting = [LINE_END] if size and _ends_torn(self.path) else []
+        size += len(fitting)
         for line in data.split(b"\n")[:-1]:
             if size and size + len(line) + 1 > self.max_bytes:
                 self._write_all(b"".join(fitting))
@@ -128,11 +132,10 @@ class RotatingFile:
         if found.st_mode & FOR_OTHERS:
             _close_to_others(fd, found)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[_written(fd, view) :]
+            self._lines.write(fd, data)
         except OSError:
             if stat.S_ISREG(found.st_mode):
+                self._lines.torn = False  # how a file ends is looked at each time
                 os.ftruncate(fd, found.st_size)
             raise
         finally:
@@ -162,14 +165,16 @@ def _held(fd: int, until: float) -> bool:
             return True
 
 
-def _written(fd: int, data: memoryview) -> int:
-    """Bytes. A pipe's reader is waited for, and no longer than the lock's holder."""
-    try:
-        return os.write(fd, data)
-    except BlockingIOError:
-        if not select.select([], [fd], [], LOCK_WAIT_S)[1]:
-            raise
-    return os.write(fd, data)
+def _ends_torn(path: Path) -> bool:
+    """Asked while the lock is held, when nobody who lives is in the midst of a line. Of a file that may be written and
+    not read, nobody knows."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return is_torn(fd)
+        finally:
+            os.close(fd)
+    return False
 
 
 def _close_to_others(file: Path | int, found: os.stat_result) -> None:

@@ -6,7 +6,6 @@ The queue is bounded. When it overflows, lines are dropped, counted and reported
 """
 
 import logging
-import os
 import queue
 import re
 import sys
@@ -22,6 +21,7 @@ import msgspec
 from telemetry.health import timestamp
 from telemetry.log_file import Notice, RotatingFile, Standing
 from telemetry.metrics import METRICS
+from telemetry.whole_lines import WholeLines
 
 Level = Literal["error", "warn", "info", "debug"]
 LEVELS: dict[str, int] = {"error": 0, "warn": 1, "info": 2, "debug": 3}
@@ -94,6 +94,7 @@ class JsonLog:
         self._dropped = 0
         self._drops = threading.Lock()
         self._stdout_fd = -1
+        self._stdout = WholeLines()
         self._file_failed = False
 
     def start(
@@ -215,10 +216,8 @@ class JsonLog:
                 file.write(line)
 
     def _print(self, data: bytes) -> None:
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self._stdout_fd, view) :]
+            self._stdout.write(self._stdout_fd, data)
         except OSError:
             METRICS.count("log_stdout_failures")
 

@@ -15,6 +15,7 @@ import msgspec
 from telemetry.captured import SealedContent
 from telemetry.failures import FailureCounts
 from telemetry.journal import UNREADABLE, is_whole, parse
+from telemetry.open_files import is_torn
 from telemetry.types import Announced, CallRecord
 
 NAME = "set-aside.jsonl"
@@ -105,7 +106,7 @@ class SetAside:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         with open(os.open(self._target, flags, 0o600), "ab", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+            if is_torn(file.fileno()):
                 lines = b"\n" + lines  # the writer was ended in the midst of one
             try:
                 view = memoryview(lines)

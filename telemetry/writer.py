@@ -24,6 +24,7 @@ from telemetry.journal import Entry, is_alive
 from telemetry.journal_faults import JournalFaults
 from telemetry.log_rows import is_row_of, row_of
 from telemetry.models import RequestLog
+from telemetry.open_files import lies_at
 from telemetry.progress import ProgressFile
 from telemetry.segment import Piece, Segment
 from telemetry.set_aside import SetAside
@@ -73,6 +74,11 @@ class Writer:
         self._settled = datetime.min.replace(tzinfo=UTC)
         self._place, self._unpruned = Place(), list[str]()
         self._waiting_since: dict[str, float] = {}
+
+    def let_go(self) -> None:
+        """Another one writes: by the next round of this one, journal and chain are where that has left them."""
+        self._segments = {}
+        self._chain.let_go()
 
     def begin(self, now: datetime) -> None:
         """Before the first rows, copies the checkpoints that have no copy yet, sums up a record of older versions, and
@@ -323,10 +329,31 @@ class WriterLock:
     """Held by the one writer of a journal folder."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = folder / "writer.lock"
+        self._fd = self._opened()
 
     def take(self) -> bool:
+        """Asked before each round: others hold the lock of the file that lies there, also where this one has that of a
+        file that somebody removed. Whoever only waits leaves the holder of that one the time to make it anew."""
+        if not self._is_locked():
+            return False
+        return lies_at(self._fd, self._path) or self._taken_anew()
+
+    def _taken_anew(self) -> bool:
+        left = self._fd
+        try:
+            self._fd = self._opened()
+        except OSError:
+            return not self._path.exists()  # where none can be made, nobody else holds one
+        held = self._is_locked() and lies_at(self._fd, self._path)
+        os.close(left)  # last: those who wait for it look at the new one then
+        return held
+
+    def _opened(self) -> int:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _is_locked(self) -> bool:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -364,6 +391,8 @@ def run(writer: Writer, lock: WriterLock, over: Callable[[float], bool]) -> None
                 what = CHORES
                 writer.keep_up(datetime.now(UTC))
                 writer.waits(what, None)
+            else:
+                writer.let_go()
         except DatabaseError as error:
             connection.close()
             writer.waits(what, error)

@@ -74,6 +74,34 @@ async def test_content_of_failures_only_is_not_missed_where_a_call_goes_well(tmp
 
 
 @pytest.mark.parametrize("path", PATHS)
+async def test_a_call_that_comes_while_the_server_drains_is_a_line_and_a_count(
+    tmp_path: Path, path: str
+) -> None:
+    stage = Stage(tmp_path / "journal")
+    stage.gateway.draining = True
+    with logging_to(tmp_path / "out", stage.gateway.log):
+        await stage.call(path)
+    assert (stage.happened, stage.status) == (["last byte"], 503)
+    (line,) = lines(tmp_path / "out")
+    answer = json.loads(stage.sent)
+    assert answer["reason"] == "DRAINING"
+    assert (line["level"], line["message"]) == ("warn", "Refused before the token")
+    told = {"callId": answer["traceId"], "peer": "127.0.0.1", "status": 503, "code": "OVERLOADED"}
+    told |= {"reason": "DRAINING"}
+    assert line["metadata"] == told | {"method": "POST", "path": path}
+    assert stage.gateway.metrics.counters == {"refused_draining": 1}
+
+
+async def test_probes_while_the_server_drains_are_no_refusals(tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "journal")
+    stage.gateway.draining = True
+    with logging_to(tmp_path / "out", stage.gateway.log):
+        await stage.call("/livez")
+    assert lines(tmp_path / "out") == []
+    assert stage.gateway.metrics.counters == {}
+
+
+@pytest.mark.parametrize("path", PATHS)
 async def test_a_body_that_only_the_application_finds_too_large_is_a_line_and_a_count(
     tmp_path: Path, path: str
 ) -> None:

@@ -27,7 +27,7 @@ BODY_PATHS = frozenset({"/mcp/chat", "/mcp/chatStream", "/mcp/embed", PLAYGROUND
 """The routes that take a body of JSON."""
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 _ODD_PATH = re.compile(r"//|/\.\.?(?:/|$)|[\x00-\x1f\x7f\\]")
-OUTSIDE = "refused_outside"
+OUTSIDE, WHILE_DRAINING = "refused_outside", "refused_draining"
 BAD_HOST = Refusal("BAD_REQUEST", "Unknown host", reason="UNKNOWN_HOST")
 NOT_READY = Problem(code="OVERLOADED", message="The service is starting.", reason="STARTING")
 DRAINING = Problem(
@@ -62,18 +62,20 @@ class Front:
         try:
             accept(gateway, scope, path)
         except Refusal as refusal:
-            problem, call_id = problem_for(refusal), new_call_id()
-            peer = scope.get(PEER, "")
             event = OUTSIDE if isinstance(refusal, Outside) else ""
-            note_refusal(
-                problem, call_id, peer, Sent.of(scope), event=event, metrics=gateway.metrics, log=gateway.log
-            )
-            await send_problem(send, problem, call_id)
+            await _refuse(gateway, scope, send, problem_for(refusal), event)
             return
         if gateway.draining and path not in OPEN_PATHS:
-            await send_problem(send, DRAINING, new_call_id())
+            await _refuse(gateway, scope, send, DRAINING, WHILE_DRAINING)
             return
         await self._routes(scope, receive, send)
+
+
+async def _refuse(gateway: Gateway, scope: Scope, send: Send, problem: Problem, event: str) -> None:
+    """`event`: see `note_refusal`."""
+    call_id, peer, sent = new_call_id(), scope.get(PEER, ""), Sent.of(scope)
+    note_refusal(problem, call_id, peer, sent, event=event, metrics=gateway.metrics, log=gateway.log)
+    await send_problem(send, problem, call_id)
 
 
 def accept(gateway: Gateway, scope: Scope, path: str) -> None:

@@ -13,8 +13,8 @@ from telemetry.logs import JsonLog
 from telemetry.logs import log as LOG
 from telemetry.metrics import METRICS, Metrics
 
-LOGGED = frozenset({"NOT_FOUND", "BODY_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"})
-"""What clients do by mistake. The rest is what scanners, and browsers that connect ahead, do all day."""
+LOGGED = frozenset({"NOT_FOUND", "BODY_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "DRAINING"})
+"""Codes and reasons: what clients do by mistake, or would have been served a moment before. The rest is what scanners, and browsers that connect ahead, do all day."""
 MOST_METHOD = 20
 MOST_PATH = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -54,8 +54,10 @@ def note_refusal(
 ) -> None:
     """`event`: what it counts as, where the code does not say it."""
     metrics.count(event or f"refused_{problem.code.lower()}")
-    if problem.code in LOGGED:
+    if not LOGGED.isdisjoint((problem.code, problem.reason)):
         told = {"callId": call_id, "peer": peer, "status": problem.status, "code": problem.code}
+        if problem.reason is not None:
+            told["reason"] = problem.reason
         log.warn("Refused before the token", trace_id=call_id, metadata=told | sent.told())
 
 

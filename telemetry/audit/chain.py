@@ -61,6 +61,10 @@ class Chain:
             self._may_be = (self._head,) if self._signed is None else (self._head, self._signed)
         self._head = None
 
+    def let_go(self) -> None:
+        """Another writer signs meanwhile: this one goes on, as at a start, from what the database has."""
+        self._head, self._signed, self._may_be = None, None, ()
+
     def extend(self, rows: Sequence[RequestLog]) -> Head:
         """Places the rows behind the head and signs. Inside the transaction that stores them; then `reached`."""
         placed = _place(rows, self.head)

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from telemetry.audit import kept
 from telemetry.audit.kept import LONGEST, Kept, checkpoint
 from telemetry.audit.verifier import Signatures, encoded
+from telemetry.open_files import is_torn
 
 TAIL_BYTES = 64 * 1024
 LOOK_EVERY_S = 5.0
@@ -151,9 +152,8 @@ class Copies:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with open(fd, "ab") as file:
-            size = os.fstat(fd).st_size
-            if size and os.pread(fd, 1, size - 1) != b"\n":
-                lines = _after_what_was_cut_off(fd, size) + lines
+            if is_torn(fd):
+                lines = _after_what_was_cut_off(fd, os.fstat(fd).st_size) + lines
             file.write(lines)
             file.flush()
             os.fsync(fd)

@@ -15,6 +15,7 @@ from logged import CONTROL, lines, logging_to
 
 from telemetry.log_file import LARGE_BYTES, LOCK_WAIT_S, RotatingFile
 from telemetry.metrics import METRICS
+from telemetry.whole_lines import READER_WAIT_S
 
 
 def rotating(path: Path, *, max_bytes: int = 1000, max_files: int = 3) -> RotatingFile:
@@ -186,6 +187,34 @@ def test_a_full_disk_tears_no_line(tmp_path: Path) -> None:
     assert path.read_bytes() == b"before\nafter\n"
 
 
+TORN = b'{"message":"one"}\n{"message":"tw'
+"""Somebody's process was killed, or the power failed, in the midst of a write."""
+
+
+def test_what_a_killed_process_left_in_the_midst_of_a_line_costs_no_line_of_the_next(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(TORN)
+    ada, olga = rotating(tmp_path / "log"), rotating(tmp_path / "log")
+    ada.write(b"1\n2\n")
+    olga.write(b"3\n")
+    with (tmp_path / "log").open("ab") as other:
+        other.write(b"killed bes")
+    ada.write(b"4\n")
+    assert files(tmp_path) == {"log": TORN + b"\n1\n2\n3\nkilled bes\n4\n"}
+
+
+def test_a_torn_line_is_ended_before_the_file_is_rotated_or_its_disk_was_full(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(TORN)
+    file = rotating(tmp_path / "log", max_bytes=len(TORN) + 5)
+    with full_at(len(TORN) + 3), pytest.raises(OSError):
+        file.write(b"123\n")
+    assert files(tmp_path) == {"log": TORN}
+    file.write(b"123\n4\n")
+    assert files(tmp_path) == {"log": b"4\n", "log.1": TORN + b"\n123\n"}
+    (tmp_path / "log").write_bytes(TORN)
+    file.write(b"12345\n")
+    assert files(tmp_path) == {"log": b"12345\n", "log.1": TORN + b"\n", "log.2": TORN + b"\n123\n"}
+
+
 def test_neither_a_closed_stdout_nor_a_bad_file_stops_the_log(tmp_path: Path) -> None:
     """The reader of stdout ends, the file cannot be written: the log goes on and writes what it can."""
     reading, writing = os.pipe()
@@ -293,6 +322,24 @@ def test_a_pipe_with_a_reader_is_written_to(tmp_path: Path) -> None:
     reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
     rotating(tmp_path / "log").write(b"1\n")
     assert os.read(reader, 10) == b"1\n"
+    os.close(reader)
+
+
+def test_a_pipe_whose_reader_pauses_has_whole_lines_behind_the_one_that_was_cut(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    file = rotating(tmp_path / "log", max_bytes=10**6)
+    line, began = b"x" * 999 + b"\n", time.monotonic()
+    for _ in range(3):
+        with pytest.raises(BlockingIOError):
+            file.write(line * 200)
+    assert time.monotonic() - began < 2 * READER_WAIT_S, "it is waited for once"
+    before = os.read(reader, 10**6)
+    file.write(line)
+    *whole, cut = before.split(b"\n")
+    assert 0 < len(cut) < len(line)
+    assert {piece + b"\n" for piece in whole} == {line}
+    assert os.read(reader, 10**6) == b"\n" + line
     os.close(reader)
 
 

@@ -1,7 +1,12 @@
 """One log line is one JSON object, redacted at any depth (contract §5, promise 18)."""
 
 import json
+import os
 import re
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from logged import lines, logging_to, one_line
+from scraped import wait_until
 
-from telemetry.logs import LEVELS, Redactor
+from telemetry.log_file import RotatingFile
+from telemetry.logs import LEVELS, JsonLog, Redactor
+from telemetry.metrics import METRICS
+from telemetry.whole_lines import READER_WAIT_S
 
 PAYLOAD_KEYS = [
     "prompt", "systemPrompt", "PROMPT_TOKENS_TEXT", "content", "Content-Type", "payload", "rawPayload", "body",
@@ -105,6 +114,67 @@ def test_a_warn_line_names_the_keys_that_were_redacted(tmp_path: Path) -> None:
     assert said["metadata"] == {"b": [{"prompt": "[redacted]"}], "apiKey": "[redacted]", "fine": 3}
     assert (warned["level"], warned["message"]) == ("warn", "Sensitive log metadata redacted")
     assert (warned["metadata"], warned["requestId"]) == ({"keys": ["apiKey", "prompt"]}, "r")
+
+
+@contextmanager
+def paused_stdout() -> Iterator[tuple[JsonLog, int]]:
+    """A log whose standard output is a pipe that keeps nobody waiting (`O_NONBLOCK`), and the end to read from."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    log = JsonLog()
+    with open(writing, "w") as out, open(reading, "rb"):
+        with redirect_stdout(out):
+            log.start()
+        try:
+            yield log, reading
+        finally:
+            log.stop()
+
+
+def read_until(reading: int, end: bytes) -> bytes:
+    data = b""
+    while end not in data:
+        assert select.select([reading], [], [], 5)[0], "no more came"
+        data += os.read(reading, 65536)
+    return data
+
+
+def test_a_reader_of_stdout_that_pauses_for_a_moment_loses_nothing() -> None:
+    with paused_stdout() as (log, reading):
+        for n in range(2000):
+            log.info("said", metadata={"n": n, "filling": "x" * 100})
+        wait_until(lambda: not writable(log))
+        time.sleep(READER_WAIT_S / 4)  # the pause
+        data = read_until(reading, b'"n":1999,')
+    assert [json.loads(line)["metadata"]["n"] for line in data.splitlines()[:2000]] == list(range(2000))
+
+
+def test_a_reader_of_stdout_that_pauses_for_long_has_whole_lines_behind_the_one_that_was_cut(
+    tmp_path: Path,
+) -> None:
+    """And a file beside it has all of them, without waiting for each."""
+    began, before = time.monotonic(), METRICS.counters["log_stdout_failures"]
+    with paused_stdout() as (log, reading):
+        log._file = RotatingFile(tmp_path / "log", max_bytes=10**7, max_files=1)
+        for n in range(4000):
+            log.info("said", metadata={"n": n, "filling": "x" * 100})
+        wait_until(lambda: (tmp_path / "log").exists() and b'"n":3999,' in (tmp_path / "log").read_bytes())
+        assert time.monotonic() - began < 2 * READER_WAIT_S
+        first = os.read(reading, 10**6)
+        log.info("after")
+        wait_until(lambda: b'"after"' in (tmp_path / "log").read_bytes())
+        second = os.read(reading, 10**6)
+    assert len(lines(tmp_path / "log")) == 4001
+    *whole, cut = first.split(b"\n")
+    assert [json.loads(line)["metadata"]["n"] for line in whole] == list(range(len(whole)))
+    assert cut
+    assert second.startswith(b"\n")
+    assert [json.loads(line)["message"] for line in second.splitlines()[1:]] == ["after"]
+    assert METRICS.counters["log_stdout_failures"] > before
+
+
+def writable(log: JsonLog) -> bool:
+    return bool(select.select([], [log._stdout_fd], [], 0)[1])
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -1,5 +1,6 @@
 """The journal's writer when the database fails, when another one runs, and under load."""
 
+import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from django.db import DatabaseError, connection
-from recorded import call, intent, no_table, outcome, outcomes, segments, serve, writer
+from recorded import audit, call, intent, no_table, outcome, outcomes, segments, serve, writer
 
+from telemetry.audit.standing import faults
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
 from telemetry.set_aside import NAME as SET_ASIDE
@@ -111,6 +113,68 @@ def test_only_one_writer_has_the_folder(tmp_path: Path) -> None:
     journal.close()
     assert RequestLog.objects.count() == 1
     assert (tmp_path / "writer.lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_file_that_somebody_removes_is_made_anew_by_its_holder(tmp_path: Path) -> None:
+    first, waiting = WriterLock(tmp_path), WriterLock(tmp_path)
+    assert first.take()
+    for _ in range(2):
+        (tmp_path / "writer.lock").unlink()
+        assert not waiting.take(), "its holder still stores"
+        assert first.take()
+        assert (tmp_path / "writer.lock").stat().st_mode & 0o777 == 0o600
+        assert not waiting.take()
+        assert not WriterLock(tmp_path).take()
+
+
+def test_of_two_that_hold_a_lock_only_that_of_the_file_that_lies_there_counts(tmp_path: Path) -> None:
+    first, waiting = WriterLock(tmp_path), WriterLock(tmp_path)
+    assert first.take()
+    (tmp_path / "writer.lock").unlink()
+    second = WriterLock(tmp_path)
+    assert second.take(), "it was quicker than the first one's next round"
+    assert [lock.take() for lock in (first, second, waiting)] == [False, True, False]
+    os.close(second._fd)
+    assert [lock.take() for lock in (waiting, first)] == [True, False]
+
+
+def test_where_no_lock_file_can_be_made_anew_its_holder_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "journal"
+    lock = WriterLock(folder)
+    assert lock.take()
+    (folder / "writer.lock").unlink()
+    folder.rmdir()
+    folder.write_text("in the way")
+    assert lock.take()
+
+
+def test_a_writer_that_lost_its_lock_for_a_while_goes_on_where_the_other_stopped(tmp_path: Path) -> None:
+    """The other has stored, signed and removed meanwhile what the first one still knows of."""
+    folder = tmp_path / "journal"
+    journal = Journal(folder, segment_bytes=1)
+    first, lock = writer(folder), WriterLock(folder)
+    serve(journal, 1)
+    assert lock.take()
+    assert first.run_once() == 1
+    (folder / "writer.lock").unlink()
+    other = WriterLock(folder)
+    assert other.take()
+    serve(journal, 2)
+    assert writer(folder).run_once() == 1
+    serve(journal, 3)
+    stored: list[int] = []
+
+    def over(_: float) -> bool:
+        stored.append(RequestLog.objects.count())
+        if len(stored) == 1:
+            os.close(other._fd)
+        return len(stored) == 2
+
+    run(first, lock, over)
+    journal.close()
+    assert stored == [2, 3], "while another has it, nothing is stored"
+    assert RequestLog.objects.values("chain").distinct().count() == 1
+    assert [*faults(folder), *faults(audit(folder).folder)] == []
 
 
 def test_ten_thousand_calls_are_replayed_in_five_seconds(tmp_path: Path) -> None:
