@@ -51,7 +51,7 @@ def shared(backlog: BacklogReader, audit_folder: Path) -> Gauges:
         families.SET_ASIDE: {(): behind.set_aside},
         families.BUILD: {(version(), sys.version.split()[0], django.get_version()): 1},
     }
-    if (verified := verdict.told(audit_folder)) is not None:
+    if (verified := verdict.told(audit_folder)) is not None and verified.at:
         gauges |= {families.VERIFIED: {(): verified.at}, families.FINDINGS: {(): verified.found}}
     if standing is not None:
         gauges[families.LOG_BYTES] = {(): standing.bytes}

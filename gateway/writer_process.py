@@ -83,8 +83,11 @@ class WriterProcess:
                 f"Some records could not be stored or read; they lie in {SET_ASIDE} beside the journal, and the next start tries again"
             )
         yield from faults(self._audit)
-        if (verified := verdict.told(self._audit)) is not None and verified.found:
+        verified = verdict.told(self._audit)
+        if verified is not None and verified.found:
             yield f"The last verification of the record found {_findings(verified.found)}"
+        if verified is not None and verified.unverified:
+            yield f"The record cannot be verified: {verified.unverified}"
 
     def stop(self, timeout_s: float = 10) -> None:
         """Closes the pipe and waits until what is in the journal has been written."""

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError, DataError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 
 UNREADABLE = (DatabaseError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 TAKEN_FOR_GRANTED = (LookupError, AssertionError)
@@ -37,3 +37,12 @@ def is_cell(error: BaseException) -> bool:
         cause = error.__cause__
         return isinstance(cause, sqlite3.OperationalError) and not hasattr(cause, "sqlite_errorcode")
     return isinstance(error, DataError)
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Whether it will be the same at the next attempt: a cell, a table or a database that is damaged or not there, and
+    not a database that is locked or does not answer."""
+    if isinstance(error, OperationalError) and not is_cell(error):
+        # Its code for a statement that no longer fits the tables. PostgreSQL has another class for that.
+        return getattr(error.__cause__, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    return not isinstance(error, InterfaceError)

@@ -4,9 +4,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client as Browser
 from django.utils import timezone
 
@@ -186,6 +187,75 @@ def test_what_cannot_be_verified_is_no_finding(state: Path) -> None:
     with pytest.raises(CommandError, match="cannot be verified") as refused:
         call_command("audit_verify")
     assert refused.value.returncode == 2
+
+
+def spoil_a_believed_key() -> None:
+    (own,) = (audit_folder().folder / "believed").glob("*.pub")
+    own.write_text("no key")
+
+
+def spoil_the_copies() -> None:
+    audit_folder().copies.path.unlink()
+    audit_folder().copies.path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(spoil_a_believed_key, "No public key can be read"), (spoil_the_copies, "Is a directory")],
+)
+def test_what_keeps_the_whole_record_from_being_verified_is_told_until_it_is(
+    state: Path, spoil: Callable[[], None], words: str
+) -> None:
+    run("audit_verify")
+    before = verdict.told(audit_folder().folder)
+    assert before is not None
+    spoil()
+    with pytest.raises(CommandError):
+        run("audit_verify", "--since", "2030-01-01")
+    assert verdict.told(audit_folder().folder) == before, "a part says nothing of the whole"
+    with pytest.raises(CommandError):
+        run("audit_verify")
+    told = verdict.told(audit_folder().folder)
+    assert told is not None
+    assert words in told.unverified
+    assert (told.at, told.rows, told.found) == (before.at, 5, 0), "the last one that was made"
+
+
+def test_a_later_verification_clears_that_one_could_not_be_made(state: Path) -> None:
+    verdict.tell_unverified(audit_folder().folder, "x")
+    run("audit_verify")
+    told = verdict.told(audit_folder().folder)
+    assert told is not None
+    assert (told.unverified, told.rows) == ("", 5)
+
+
+def test_a_table_that_is_away_keeps_the_record_from_being_verified(state: Path) -> None:
+    table = AuditTombstone._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO away")
+        try:
+            with pytest.raises(CommandError):
+                run("audit_verify")
+        finally:
+            cursor.execute(f"ALTER TABLE away RENAME TO {table}")
+    told = verdict.told(audit_folder().folder)
+    assert told is not None
+    assert told.unverified.startswith("something in the database cannot be read")
+
+
+def test_a_database_that_does_not_answer_says_nothing_of_the_record(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OperationalError("database is locked") from locked
+
+    monkeypatch.setattr("gateway.management.commands.audit_verify.verify", refuse)
+    with pytest.raises(CommandError):
+        run("audit_verify")
+    assert verdict.told(audit_folder().folder) is None
 
 
 def test_a_restored_database_is_declared_with_a_reason(state: Path) -> None:

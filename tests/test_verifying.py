@@ -12,12 +12,15 @@ from conftest import CHARLIE, RunningGateway, provider_entry, running_gateway
 from django.db import connection
 from fake_provider import FakeProvider
 
+from gateway import gauges
 from gateway.management.commands.write_journal import hourly
 from gateway.verifying import Schedule
 from gateway.writer_process import WriterProcess
+from telemetry import families
 from telemetry.audit import verdict
 from telemetry.audit.verdict import NAME, Verdict
 from telemetry.audit.verification import due_since
+from telemetry.backlog import BacklogReader
 from telemetry.journal import Journal
 from telemetry.models import AuditCheckpoint, AuditVerification, LegalHold
 from telemetry.types import Intent
@@ -130,10 +133,26 @@ def test_what_was_found_degrades_the_health_of_the_record(tmp_path: Path) -> Non
             verdict.tell(tmp_path, Verdict(at=1.0, rows=9, found=found))
             assert writer.health()[0] == status
         assert "found 3 things that are not as they were signed" in str(writer.health()[1])
+        verdict.tell_unverified(tmp_path, "the copies are away")
+        told = str(writer.health()[1])
+        assert "found 3 things" in told
+        assert "The record cannot be verified: the copies are away" in told
+        (tmp_path / NAME).write_text('{"at":1.0,"rows":9,"found":0}')
+        assert writer.health() == ("ok", None), "as an earlier release wrote it"
         (tmp_path / NAME).write_text("{")
         assert writer.health() == ("ok", None)
     finally:
         writer.stop()
+
+
+def test_the_metrics_tell_of_no_verification_before_one_was_made(tmp_path: Path) -> None:
+    verdict.tell_unverified(tmp_path, "the copies are away")
+    told = gauges.shared(BacklogReader(tmp_path), tmp_path)
+    assert not {families.VERIFIED, families.FINDINGS} & set(told)
+    verdict.tell(tmp_path, Verdict(at=1.0, rows=9, found=3))
+    verdict.tell_unverified(tmp_path, "the copies are away")
+    told = gauges.shared(BacklogReader(tmp_path), tmp_path)
+    assert (told[families.VERIFIED], told[families.FINDINGS]) == ({(): 1.0}, {(): 3})
 
 
 def waiting(age_s: float) -> Intent:

@@ -10,6 +10,9 @@ from telemetry.models import AuditCheckpoint
 
 COPIED_WITHIN = timedelta(minutes=1)
 """How long a checkpoint may be without its copy: the file is written after the database."""
+AFTER_A_CRASH = (
+    ": a crash just before it was copied looks the same, and the next start of the server adds the copy"
+)
 
 
 class _Run(NamedTuple):
@@ -74,7 +77,9 @@ class Copied:
             and self._is_own
             and self._missing.signed_at < self._began - COPIED_WITHIN
         ):
-            words = f"the copies outside the database end before checkpoint {self._missing.number}"
+            words = (
+                f"the copies outside the database end before checkpoint {self._missing.number}{AFTER_A_CRASH}"
+            )
             yield self._copy(self._missing.number, words)
 
     def _take(self) -> tuple[bytes, dict[str, Any]]:

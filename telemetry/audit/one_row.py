@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from telemetry.audit import reader
+from telemetry.audit.as_signed import columns
 from telemetry.audit.canonical import canonical
 from telemetry.audit.chain import row_of
 from telemetry.audit.proof import KnownLedger
@@ -28,20 +29,35 @@ def verify_row(signatures: Signatures, row: RequestLog) -> tuple[AuditCheckpoint
         AuditCheckpoint.objects.filter(chain=row.chain, sequence__gte=row.sequence).order_by("number").first()
     )
     if closing is None:
-        return None, [Finding("unsigned", row.chain, row.sequence, "no signature covers it")]
-    ledger = KnownLedger(row.chain, signatures)
-    found = list(ledger.checkpoints([closing.entry()], whole=False))
-    stones = AuditTombstone.objects.filter(
-        chain=row.chain, last__gte=row.sequence - 1, first__lte=closing.sequence
-    )
-    found += ledger.tombstones(stone.entry() for stone in stones)
-    walk = Walk(ledger, at=row.sequence - 1, previous=_hash_before(ledger, row.sequence))
+        return None, [_unsigned(row)]
+    return closing, list(_found(KnownLedger(row.chain, signatures), row, closing))
+
+
+def _found(ledger: KnownLedger, row: RequestLog, closing: AuditCheckpoint) -> Iterator[Finding]:
+    """`closing`: the first one that says it covers the row. How far it reaches, what was signed says."""
+    entry = closing.entry()
+    yield from columns(closing, entry)
+    yield from ledger.checkpoints([entry], whole=False)
+    first, last = row.sequence or 0, entry["sequence"]
+    if ledger.mark(last) is None or last < first:
+        yield _unsigned(row)
+        return
+    stones = AuditTombstone.objects.filter(chain=row.chain, last__gte=first - 1, first__lte=last)
+    yield from ledger.tombstones(stone.entry() for stone in stones)
+    walk = Walk(ledger, at=first - 1, previous=_hash_before(ledger, first))
     if walk.previous is None:
         words = "the row before it is missing, so that nobody can tell whether it is as it was recorded"
-        found.append(Finding("deleted", row.chain, row.sequence - 1, words))
-    found += walk.bodies(_with(row, reader.bodies(row.chain, after=walk.at, until=closing.sequence), found))
-    found += walk.end(closing.sequence)
-    return closing, found
+        yield Finding("deleted", row.chain, first - 1, words)
+    found: list[Finding] = []
+    yield from walk.bodies(_with(row, reader.bodies(row.chain, after=walk.at, until=last), found))
+    yield from found
+    yield from walk.end(last)
+    if not walk.is_closed():
+        yield _unsigned(row)
+
+
+def _unsigned(row: RequestLog) -> Finding:
+    return Finding("unsigned", row.chain, row.sequence or 0, "no signature covers it")
 
 
 def _with(

@@ -4,11 +4,13 @@ Who can write to a database can do more than change rows: put a view in a table'
 keep a moment in a form in which it compares otherwise.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from django.db import connection
 from django.db.models import Model
 
+from telemetry.audit import indexes
 from telemetry.audit.verifier import Finding
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
@@ -27,7 +29,7 @@ MOMENTS: tuple[tuple[type[Model], str, str, str], ...] = (
 def findings(*, of_period: bool) -> Iterator[Finding]:
     """`of_period`: rows are looked for by when they began; else each of them is read anyway."""
     looks = _of_sqlite if connection.vendor == "sqlite" else _of_postgresql
-    for words in looks():
+    for words in itertools.chain(looks(), *map(indexes.faults, MODELS)):
         yield Finding("database", "", 0, words)
     yield from _odd_numbers()
     if connection.vendor == "sqlite":
@@ -35,24 +37,16 @@ def findings(*, of_period: bool) -> Iterator[Finding]:
 
 
 def _of_sqlite() -> Iterator[str]:
-    there = _rows("SELECT type, name, lower(tbl_name) FROM sqlite_master WHERE type <> 'index'")
+    # As bytes: a name that is no text would stop the driver.
+    parts = "CAST(type AS BLOB), CAST(name AS BLOB), CAST(lower(tbl_name) AS BLOB)"
+    asked = f"SELECT {parts} FROM sqlite_master WHERE type <> 'index'"  # noqa: S608 - our text
+    there = [[(part or b"").decode(errors="replace") for part in found] for found in _rows(asked)]
     for kind, name, table in there:
         if kind != "table" and table in _TABLES:
             yield f"{table} has a {kind} of somebody's making ({name})"
     for table in _TABLES:
-        if ("table", table, table) not in there:
+        if ["table", table, table] not in there:
             yield f"{table} is no table"
-            continue
-        asked = f"SELECT COUNT(*) FROM {table}"  # noqa: S608 - our names
-        indexes = [
-            name for _, name, _, _, is_partial in _rows(f"PRAGMA index_list({table})") if not is_partial
-        ]
-        quoted = (name.replace('"', '""') for name in indexes)
-        counts = ", ".join(f'({asked} INDEXED BY "{name}")' for name in quoted)
-        ((every, *found),) = _rows(f"SELECT ({asked} NOT INDEXED), {counts}")
-        for name, count in zip(indexes, found, strict=True):
-            if count != every:
-                yield f"{table} holds {every} rows, of which {count} are found by its index {name}"
 
 
 def _of_postgresql() -> Iterator[str]:

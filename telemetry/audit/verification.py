@@ -17,7 +17,8 @@ from django.db.models import Max, QuerySet
 
 from telemetry import odd_rows
 from telemetry.audit import reader, storage
-from telemetry.audit.canonical import canonical, link_of, stamp
+from telemetry.audit.as_signed import columns
+from telemetry.audit.canonical import link_of
 from telemetry.audit.copied import Copied
 from telemetry.audit.copies import Copies
 from telemetry.audit.period import end_of, start_of
@@ -208,7 +209,7 @@ class _Ledger(Ledger):
         entries = [kept.entry() for kept in block]
         self._told(self.checkpoints(entries))
         for kept, entry in zip(block, entries, strict=True):
-            self._told(_columns(kept, entry))
+            self._told(columns(kept, entry))
             if self._copied is not None:
                 self._told(self._copied.beside(kept, self))
         # Of what is genuine alone: a forged number would hide those behind it.
@@ -223,7 +224,7 @@ class _Ledger(Ledger):
         for stone in _readable(stones):
             self._newest_stone = stone.pk
             entries.append(stone.entry())
-            yield from _columns(stone, entries[-1])
+            yield from columns(stone, entries[-1])
         yield from self.tombstones(entries)
 
     def is_new(self, gone: Gone) -> bool:
@@ -277,19 +278,6 @@ def _place_of(model: type[Signed], key: int) -> Signed:
 def _stub(row: Signed) -> Signed:
     facts = {name: getattr(row, name) for name in ("pk", "chain", *row.PLACE)}
     return type(row)(line="", signed_at=NEVER, **facts)
-
-
-def _columns(kept: AuditCheckpoint | AuditTombstone, entry: dict[str, Any]) -> Iterator[Finding]:
-    """Pages and queries go by the columns beside what was signed."""
-    beside = tuple(getattr(kept, name) for name in kept.PLACE)
-    if beside != kept.columns(entry) or entry.get("signedAt") not in (None, stamp(kept.signed_at)):
-        words = "the columns beside it are not what was signed"
-    elif kept.line != canonical(entry).decode() and entry.get("signature"):
-        words = "it is not written as it was signed: other readers may read something else"
-    else:
-        return
-    kind = "checkpoint" if isinstance(kept, AuditCheckpoint) else "tombstone"
-    yield Finding(kind, kept.chain, getattr(kept, kept.PLACE[0]), words)
 
 
 def _number(value: Any) -> int:

@@ -618,6 +618,10 @@ def _require_plain(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
     if entry.flag_bits & ~PLAIN_FLAGS or entry.comment:
         raise Odd(f"{name} is marked as no file of a pack is, or has a comment")
+    # Info-ZIP writes an empty file so, where it cannot go back.
+    is_stored = entry.compress_type == zipfile.ZIP_STORED and entry.file_size > 0
+    if is_stored and entry.flag_bits & SIZES_FOLLOW:
+        raise Odd(f"{name} is not compressed and does not say at its place where it ends")
     mode, attributes = stat.S_IFMT(entry.external_attr >> 16), entry.external_attr & 0xFFFF
     if mode not in (0, stat.S_IFREG) or attributes & NO_FILE:
         raise Odd(f"{name} is said to be a link, or something else that is no file")

@@ -13,7 +13,7 @@ import pytest
 from disk import full_at
 from django.db import connection
 from recorded import audit, serve, writer
-from signed import found, recorded, row
+from signed import found, recorded, row, verified
 
 from telemetry.audit import copied, copies, kept
 from telemetry.audit.keys import signatures
@@ -79,6 +79,16 @@ def test_a_start_appends_what_a_crash_kept_from_the_file_though_nobody_calls(
     writer(recorded).keep_up(datetime.now(UTC))
     assert lines(recorded) == stored()
     assert found(recorded) == set()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_copies_that_end_early_may_be_what_a_crash_left(recorded: Path) -> None:
+    shortened(recorded, 4)
+    (finding,) = verified(recorded).findings
+    assert finding.words == (
+        "the copies outside the database end before checkpoint 5: a crash just before it was copied looks the same, "
+        "and the next start of the server adds the copy"
+    )
 
 
 @pytest.mark.usefixtures("at_once")

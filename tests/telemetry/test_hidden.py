@@ -13,11 +13,11 @@ from recorded import audit, call, outcome, serve, writer
 from signed import change, checkpoints_file, found, recorded, row, verified
 from test_manipulations import rehash
 
-from telemetry.audit import verification
+from telemetry.audit import strays, verification
 from telemetry.audit.keys import signatures
 from telemetry.audit.pruning import prune
 from telemetry.audit.verification import Verified, verify
-from telemetry.audit.verifier import ZEROS
+from telemetry.audit.verifier import MOST_FINDINGS, ZEROS
 from telemetry.journal import Journal
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog, RetentionRule
 
@@ -139,6 +139,26 @@ def test_many_of_one_kind_do_not_hide_one_of_another(recorded: Path) -> None:
     assert (told.found, len(told.findings)) == (31, 4)
     assert told.findings[-1][::2] == ("changed", 9)
     assert len(verify(signatures(place.public_keys()), place.copies, most=None).findings) == 31
+
+
+def test_all_that_was_put_in_beside_the_chain_is_counted(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = row(9)
+    forged = []
+    for n in range(2000, 2000 + MOST_FINDINGS + 5):
+        put_in = copy(template)
+        put_in.pk, put_in.call_id, put_in.chain, put_in.sequence = None, call(n), "", None
+        forged.append(put_in)
+    RequestLog.objects.bulk_create(forged)
+    place = audit(recorded)
+    told = verify(signatures(place.public_keys()), place.copies)
+    assert (told.found, len(told.findings)) == (MOST_FINDINGS + 5, MOST_FINDINGS)
+    monkeypatch.setattr(strays, "AT_ONCE", 100)
+    told = verify(signatures(place.public_keys()), place.copies, most=None)
+    words = {finding.words for finding in told.findings}
+    assert len(words) == MOST_FINDINGS + 5
+    assert any(str(forged[-1].call_id) in said for said in words)
 
 
 def test_what_only_the_copies_have_is_told_in_runs(recorded: Path) -> None:

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.utils import timezone
-from recorded import audit
+from recorded import audit, call
 from signed import checkpoints_file, found, recorded, row, verified
 from test_hidden import _day, delete_all, period, spoil, three_days
+from test_manipulations import rehash
 
+from telemetry.audit.canonical import canonical
+from telemetry.audit.chain import row_of
 from telemetry.audit.keys import signatures
 from telemetry.audit.one_row import verify_row
+from telemetry.audit.verifier import row_hash
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 
 __all__ = ("recorded", "three_days")
@@ -244,6 +248,28 @@ def test_the_row_that_is_shown_is_the_one_that_is_verified(recorded: Path) -> No
     assert verify_row(keys, shown)[1] == []
     shown.tool_id = "mallory"
     assert [finding.kind for finding in verify_row(keys, shown)[1]] == ["forged"]
+
+
+def test_a_signature_that_was_moved_vouches_for_no_row(recorded: Path) -> None:
+    """The walk goes to what was signed, whatever the column beside it says."""
+    keys = signatures(audit(recorded).public_keys())
+    rehash(9, 9, tool_id="mallory")
+    AuditCheckpoint.objects.filter(number=2).update(sequence=8)
+    AuditCheckpoint.objects.filter(number=3).update(sequence=9)
+    (closing, told) = verify_row(keys, row(9))
+    assert closing is not None
+    assert [(finding.kind, finding.sequence) for finding in told] == [("checkpoint", 3), ("changed", 10)]
+
+
+def test_a_signature_over_other_rows_covers_none_behind_them(recorded: Path) -> None:
+    keys = signatures(audit(recorded).public_keys())
+    forged = row(30)
+    forged.pk, forged.call_id, forged.sequence, forged.tool_id = None, call(99), 31, "mallory"
+    forged.hash = row_hash(row(30).hash, canonical(row_of(forged)))
+    forged.save(force_insert=True)
+    AuditCheckpoint.objects.filter(number=5).update(sequence=31)
+    (_, told) = verify_row(keys, row(31))
+    assert [(finding.kind, finding.sequence) for finding in told] == [("checkpoint", 5), ("unsigned", 31)]
 
 
 def test_a_row_behind_a_missing_one_cannot_be_told(recorded: Path) -> None:

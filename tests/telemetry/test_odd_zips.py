@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from packs import findings, packed, recorded, told_of, unpacked  # noqa: F401 - a fixture
@@ -121,10 +122,26 @@ def behind_the_packed_bytes(good: bytes, files: Files, scratch: Path) -> bytes:
     return bytes(data)
 
 
+def read_to_another_end(good: bytes, files: Files, scratch: Path) -> bytes:
+    """Whoever reads it from a pipe takes the first sizes that fit for the end of the file, and what follows for others.
+    Nothing here is hidden: how a file is stored decides it."""
+    with scratch.open("wb") as file, zipfile.ZipFile(_Pipe(file), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data, zipfile.ZIP_STORED if name == "README.txt" else zipfile.ZIP_DEFLATED)
+    return scratch.read_bytes()
+
+
+class _Pipe:
+    """Where nobody can go back to write how long a file was."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write, self.flush = file.write, file.flush
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
-        in_front, before_the_directory, a_whole_one_in_front, behind, a_comment, a_comment_on_a_file, a_link,
+        read_to_another_end, in_front, before_the_directory, a_whole_one_in_front, behind, a_comment, a_comment_on_a_file, a_link,
         a_link_on_windows, a_folder, another_name_for_some, encrypted_at_its_place, another_size_at_its_place,
         behind_the_packed_bytes,
     ],
@@ -185,7 +202,12 @@ def test_a_pack_may_be_unpacked_and_zipped_anew(recorded: Path, tmp_path: Path) 
 def test_one_that_info_zip_made_verifies(recorded: Path, tmp_path: Path) -> None:
     """It adds times and owners."""
     pack, path = unpacked(recorded, Selection()), tmp_path / "anew.zip"
-    subprocess.run(
-        ["zip", "-q", "-9", str(path), *[each.name for each in pack.iterdir()]], cwd=pack, check=True
-    )
+    names = [each.name for each in pack.iterdir()]
+    subprocess.run(["zip", "-q", "-9", str(path), *names], cwd=pack, check=True)
+    assert findings(recorded, path) == set()
+    piped = subprocess.run(["zip", "-q", "-", *names], cwd=pack, check=True, stdout=subprocess.PIPE)
+    path.write_bytes(piped.stdout)
+    with zipfile.ZipFile(path) as archive:
+        (empty,) = [entry for entry in archive.infolist() if not entry.file_size]
+    assert (empty.filename, empty.flag_bits & 8) == ("tombstones.jsonl", 8)
     assert findings(recorded, path) == set()

@@ -18,6 +18,7 @@ from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
 from telemetry.audit.verification import Verified, keep, verify
 from telemetry.audit.verifier import MOST_FINDINGS, Finding, key_id, shown, told_of
+from telemetry.unreadable import is_lasting
 
 NICENESS = 10
 NAMELESS = "the file that names the chain of this writer is missing, so that nothing says how far its copies have to reach"
@@ -61,6 +62,7 @@ class Command(BaseCommand):
         if options["since"] and options["until"] and options["since"] >= options["until"]:
             raise CommandError("--since has to be before --until", returncode=2)
         place = audit_folder()
+        whole = not any(options[name] for name in ("since", "until", "checkpoints", "public_key"))
         copies = Copies(options["checkpoints"]) if options["checkpoints"] else place.copies
         if options["checkpoints"] and not options["checkpoints"].exists():
             raise CommandError(f"{options['checkpoints']} does not exist", returncode=2)
@@ -78,10 +80,12 @@ class Command(BaseCommand):
                 most=None if options["all"] else MOST_FINDINGS,
             )
         except (KeyFileError, ValueError, OSError, DatabaseError) as error:
+            if whole and is_lasting(error):
+                with suppress(OSError):
+                    verdict.tell_unverified(place.folder, _why(error))
             raise CommandError(f"The record cannot be verified: {error}", returncode=2) from None
         if not options["checkpoints"] and place.lacks_its_name():
             verified.add([Finding("copy", "", 0, NAMELESS)])
-        whole = not any(options[name] for name in ("since", "until", "checkpoints", "public_key"))
         ended = datetime.now(UTC)
         if whole:
             # First: whatever keeps the rest from being told, the server's health and its metrics know.
@@ -114,6 +118,13 @@ class Command(BaseCommand):
         self.stdout.write(f"Compared with {verified.copies} copies of checkpoints in {copies.path}")
         if not keys:
             self.stdout.write("No public key is known here yet: nothing was ever signed.")
+
+
+def _why(error: Exception) -> str:
+    """For `/health`: a database's own words may quote what is in a cell."""
+    if isinstance(error, KeyFileError | OSError):
+        return shown(error)
+    return f"something in the database cannot be read ({type(error).__name__})"
 
 
 def _scope(options: dict[str, Any], keys: list[bytes]) -> str:
