@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import CHARLIE, RunningGateway, provider_entry, running_gateway
+from conftest import CHARLIE, ROOT, RunningGateway, provider_entry, running_gateway
 from django.db import connection
 from fake_provider import FakeProvider
 
@@ -227,3 +227,22 @@ def forge(gateway: RunningGateway) -> None:
         "started_at=then, finished_at=then, by='ada', scope='', whole=True, rows=1, found=0)"
     )
     gateway.manage("shell", "-v", "0", "-c", code)
+
+
+def test_what_cannot_be_printed_is_kept_and_is_no_finding(fake: FakeProvider, tmp_path: Path) -> None:
+    """On a full disk, or where nobody reads: exit code 1 would say that something was found."""
+    command = [sys.executable, str(ROOT / "manage.py"), "audit_verify"]
+    with running_gateway(tmp_path, {"providers": {"lmstudio_a": provider_entry(fake.url)}}) as gateway:
+        gateway.chat()
+        gateway.wait_for_records(1)
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command, env=gateway.env, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 2
+        assert done.stderr.strip() == (
+            "CommandError: What was found (0) cannot be printed: No space left on device"
+        )
+        kept = gateway.manage("shell", "-v", "0", "-c", KEPT)
+        assert kept.stdout.split() == ["1"]
+
+
+KEPT = "from telemetry.models import AuditVerification as V; print(V.objects.filter(whole=True, found=0).count())"

@@ -18,7 +18,7 @@ from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
 from telemetry.audit.verification import Verified, keep, verify
 from telemetry.audit.verifier import MOST_FINDINGS, Finding, key_id, shown, told_of
-from telemetry.unreadable import is_lasting
+from telemetry.unreadable import UNREADABLE, is_lasting
 
 NICENESS = 10
 NAMELESS = "the file that names the chain of this writer is missing, so that nothing says how far its copies have to reach"
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     help = (
         "Verifies the record of calls: every row against the hash chain, the chain against the signed checkpoints, and "
         "these against their copies outside the database. Names each row that was changed, removed, added or put "
-        "elsewhere. Exit code 0: nothing found, 1: something found, 2: it cannot be verified."
+        "elsewhere. Exit code 0: nothing found, 1: something found, 2: it cannot be verified, or what was found not printed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -79,7 +79,7 @@ class Command(BaseCommand):
                 until=options["until"],
                 most=None if options["all"] else MOST_FINDINGS,
             )
-        except (KeyFileError, ValueError, OSError, DatabaseError) as error:
+        except (KeyFileError, OSError, *UNREADABLE) as error:
             if whole and is_lasting(error):
                 with suppress(OSError):
                     verdict.tell_unverified(place.folder, _why(error))
@@ -94,12 +94,19 @@ class Command(BaseCommand):
                     place.folder,
                     verdict.Verdict(at=ended.timestamp(), rows=verified.rows, found=verified.found),
                 )
-        self._tell(verified, (ended - began).total_seconds(), copies, keys)
         by = BY_SCHEDULE if options["scheduled"] else changelog.operating_system_user()
         try:
             keep(verified, by=by, scope=_scope(options, keys), whole=whole, started_at=began)
         except (DatabaseError, ValueError) as error:
             self.stderr.write(f"That it was verified cannot be kept in the database: {shown(error)}")
+        try:
+            self._tell(verified, (ended - began).total_seconds(), copies, keys)
+            self.stdout.flush()
+        except OSError as error:
+            # Python would say it once more when it ends, with an exit code of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            words = f"What was found ({verified.found}) cannot be printed: {error.strerror}"
+            raise CommandError(words, returncode=2) from None
         if verified.found:
             raise SystemExit(1)
 
