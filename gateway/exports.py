@@ -8,7 +8,6 @@ from gateway.places import audit_folder
 from telemetry.audit.exports import Tally, comma_separated, json_lines
 from telemetry.audit.pack import EvidencePack
 from telemetry.audit.selection import Selection
-from telemetry.known_clients import is_unheard_of
 from telemetry.logs import log
 
 
@@ -47,13 +46,6 @@ class Export(Iterator[bytes]):
     def rows(self) -> int:
         """How many rows of the record there are in what has been taken."""
         return self._counts.rows
-
-
-def doubt_about(tool_id: str) -> str:
-    """A sentence on a client of which neither the configuration nor the record knows anything; "" of another."""
-    if not tool_id or not is_unheard_of(tool_id):
-        return ""
-    return f"There is no client called “{tool_id}”, and no call of one is on record. Is it misspelt?"
 
 
 def stream(selection: Selection, wanted: str, *, by: str, where: str) -> Export:

@@ -75,5 +75,5 @@ NAMES = Throttle("login", "20/m", (name_of,), "Too many failed logins; wait a mi
 """Higher than by address: whoever guesses at a name from many addresses also holds up its owner."""
 PASSWORDS = Throttle("password", "5/m", (user_of, peer_of), "Too many wrong passwords; wait a minute.")
 CODES = Throttle("code", "5/m", (user_of, peer_of), "Too many wrong codes; wait a minute.")
-EXPORTS = Throttle("exports", "10/m", (user_of,), "Too many exports at once; wait a minute.")
-GUIDES = Throttle("guides", "60/m", (user_of,), "Too many pages at once; wait a minute.")
+EXPORTS = Throttle("exports", "10/m", (user_of,), "Too many exports in a minute; wait a minute.")
+GUIDES = Throttle("guides", "60/m", (user_of,), "Too many pages in a minute; wait a minute.")

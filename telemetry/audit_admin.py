@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from telemetry import odd_rows
 from telemetry.criteria import CLASSES
-from telemetry.known_clients import is_unheard_of
+from telemetry.known_clients import doubt_about
 from telemetry.models import AuditCheckpoint, AuditTombstone, AuditVerification, LegalHold, RetentionRule
 from telemetry.named_calls import linked
 from telemetry.read_only import ReadOnlyAdmin
@@ -83,11 +83,8 @@ class NamesClient(admin.ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if obj.tool_id and "tool_id" in form.changed_data and is_unheard_of(obj.tool_id):
-            said = (
-                f"There is no client called “{obj.tool_id}”, and no call of one is on record. Is it misspelt?"
-            )
-            messages.warning(request, said)
+        if "tool_id" in form.changed_data and (doubt := doubt_about(obj.tool_id)):
+            messages.warning(request, doubt)
 
 
 @admin.register(RetentionRule)

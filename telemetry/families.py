@@ -15,12 +15,15 @@ OK = "ok"
 MODEL_METHODS = ("chat", "chatStream", "embed")
 """Of calls that ask a model; the others ask the gateway about itself, scrapes among them."""
 METHODS = (*MODEL_METHODS, "models", "getHealth")
+OUTCOME_CLASSES = (OK, "client_error", "limited", "provider_error", "client_closed", "gateway_error")
+BROKEN_OFF = ("provider_error", "client_closed", "gateway_error")
+"""Classes of streams that had begun, beside `OK`."""
 
 
 class Family(NamedTuple):
     """`merge`: how the values of several processes become one; `shared` is the same for all and measured by
     whoever is asked. `born`: values of all labels that are there from the start, as 0, so that the first of a kind is
-    seen as an increase."""
+    seen as an increase; of an enabled provider, those of the label behind it are `born_by_provider`."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram", "info"]
@@ -28,6 +31,7 @@ class Family(NamedTuple):
     help: str
     merge: Literal["sum", "max", "min", "shared"] = "sum"
     born: tuple[tuple[str, ...], ...] = ()
+    born_by_provider: tuple[str, ...] = ()
 
     @property
     def sample(self) -> str:
@@ -45,13 +49,18 @@ CALLS = Family(
 )
 RETRIES = Family("retries", "counter", ("method",), "Provider calls beyond a call's first.")
 DURATION = Family(
-    "call_duration_seconds", "histogram", ("method", "outcome_class"), "From accept to the last byte."
+    "call_duration_seconds",
+    "histogram",
+    ("method", "outcome_class"),
+    "From accept to the last byte.",
+    born=tuple((method, name) for method in MODEL_METHODS for name in OUTCOME_CLASSES),
 )
 FIRST_TOKEN = Family(
     "time_to_first_token_seconds",
     "histogram",
     ("method", "outcome_class"),
     "Of streams: from accept to the provider's first event.",
+    born=tuple(("chatStream", name) for name in (OK, *BROKEN_OFF)),
 )
 PROVIDER_CALLS = Family(
     "provider_calls",
@@ -64,6 +73,10 @@ ATTEMPTS = Family(
     "counter",
     ("provider", "error_class"),
     "Requests to providers: error_class is none, an error class, or CANCELLED.",
+    born_by_provider=(
+        *("none", "TEMPORARY", "RATE_LIMIT", "DEADLINE_EXCEEDED", "AUTH", "PERMANENT", "CONFIG"),
+        *("INTERNAL_ERROR", "CANCELLED"),
+    ),
 )
 TOKENS = Family(
     "tokens",

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from telemetry.known_clients import is_unheard_of
+from telemetry.known_clients import doubt_about
 
 OF_32_DIGITS = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -11,10 +11,8 @@ OF_32_DIGITS = re.compile(r"[0-9a-f]{32}", re.ASCII)
 def hints(found: dict[str, Any]) -> list[str]:
     """`found`: the cleaned values of the filter. Asks the database, so only where the list is empty."""
     told = []
-    if found["client"] and is_unheard_of(found["client"]):
-        told.append(
-            f"There is no client called “{found['client']}”, and no call of one is on record. Is it misspelt?"
-        )
+    if doubt := doubt_about(found["client"]):
+        told.append(doubt)
     if found["provider"]:
         told.append(
             "“Provider asked last” leaves out the calls that went on to another provider afterwards: "

@@ -1,7 +1,7 @@
 """The metrics in Prometheus' text format or OpenMetrics, through its own client library."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, product
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from telemetry.families import BUCKETS_MS, DERIVED, EVENTS, FAMILIES, PROCESSES, Family
+from telemetry.families import BUCKETS_MS, DERIVED, EVENTS, FAMILIES, PROCESSES, PROVIDER_UP, Family
 from telemetry.metrics import Labels, Number, State
 
 Values = dict[Labels, Number]
@@ -40,11 +40,12 @@ class _Told(Collector):
         self._total, self._live, self._measured = total, live, measured
 
     def collect(self) -> Iterator[Metric]:
+        providers = [labels[0] for labels in self._gauge(PROVIDER_UP)]
         for family in FAMILIES:
             if family.kind == "histogram":
                 yield _histogram(family, self._total.histograms.get(family.name, {}))
             elif family.kind == "counter":
-                yield _simple(CounterMetricFamily, family, counted(self._total, family))
+                yield _simple(CounterMetricFamily, family, counted(self._total, family, providers))
             elif family.kind == "info":
                 yield _info(family, self._measured.get(family.name, {}))
             else:
@@ -59,9 +60,10 @@ class _Told(Collector):
         return {labels: _JOINED[family.merge](values) for labels, values in found.items()}
 
 
-def counted(total: State, family: Family) -> Values:
+def counted(total: State, family: Family, providers: Iterable[str]) -> Values:
     """With a zero for what is known to be possible: the first of a kind is then seen as an increase."""
     values: Values = dict.fromkeys(family.born, 0)
+    values |= dict.fromkeys(product(providers, family.born_by_provider), 0)
     if not family.labels:
         values[()] = 0
     if family is EVENTS:
@@ -83,7 +85,8 @@ def _simple(
 
 def _histogram(family: Family, rows: Mapping[Labels, list[Number]]) -> Metric:
     metric = HistogramMetricFamily(family.sample, family.help, labels=family.labels, unit=_unit(family))
-    for labels, row in sorted(rows.items()):
+    nothing: list[Number] = [0] * (len(BUCKETS_MS) + 2)
+    for labels, row in sorted({**dict.fromkeys(family.born, nothing), **rows}.items()):
         metric.add_metric(labels, _cumulative(row[:-1]), row[-1] / 1000)
     return metric
 

@@ -152,7 +152,9 @@ def _in_stretches(
         affordable = length * (budget_s - (now - began)) / max(now - last, 1e-6)
         length, last = min(length * 4, longest, int(affordable)), now
         if length < STRETCH:
-            return _page(way, found, place)
+            # Nothing behind it: then there is no time to run out of.
+            left = _edges(way, way.rows(place), terms, 1) is not None
+            return _page(way, found, place if left else None)
 
 
 def _edges(

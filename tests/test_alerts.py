@@ -7,15 +7,18 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import yaml
-from conftest import CHARLIE, RunningGateway, provider_entry, running_gateway
+from conftest import CHARLIE, RunningGateway, provider_entry, registry, running_gateway
 from fake_provider import FakeProvider
+from prometheus_client.parser import text_string_to_metric_families
 
 from clients.types import METHODS as GRANTED
-from telemetry.families import FAMILIES, METHODS, MODEL_METHODS
+from providers.attempt import CANCELLED, DEFECT
+from providers.errors import Classification
+from telemetry.families import ATTEMPTS, FAMILIES, METHODS, MODEL_METHODS
 from telemetry.spans import OPERATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,21 +36,53 @@ LABELS = {
 }
 
 
+class Scraped(NamedTuple):
+    """What `/metrics` answers right after the start, and after calls that ended in many ways."""
+
+    fresh: str
+    later: str
+
+
 @pytest.fixture(scope="module")
-def scraped(tmp_path_factory: pytest.TempPathFactory, shared_fake: FakeProvider) -> Iterator[str]:
-    """What a gateway with a log file answers after a call and a stream."""
+def scrapes(tmp_path_factory: pytest.TempPathFactory, shared_fake: FakeProvider) -> Iterator[Scraped]:
+    """Of a gateway with a log file."""
     folder = tmp_path_factory.mktemp("gateway")
     env = {"LLM_CALLER_LOG_FILE": str(folder / "gateway.log")}
-    with running_gateway(
-        folder, {"providers": {"lmstudio_a": provider_entry(shared_fake.url)}}, env=env
-    ) as gateway:
-        yield text_after_calls(gateway)
+    limited = {"toolId": "dora", "token": "dora-token", "allowedMethods": ["chat"]}
+    limited |= {"rateLimit": {"maxRequests": 1, "intervalMs": 60_000}}
+    providers = {"providers": {"lmstudio_a": provider_entry(shared_fake.url)}}
+    with running_gateway(folder, providers, registry(limited), env=env) as gateway:
+        fresh = gateway.get("/metrics", token=CHARLIE).text
+        yield Scraped(fresh, text_after_calls(gateway))
+
+
+@pytest.fixture
+def scraped(scrapes: Scraped) -> str:
+    return scrapes.later
 
 
 def text_after_calls(gateway: RunningGateway) -> str:
     assert gateway.chat().status_code == 200
     gateway.frames()
+    gateway.post("/mcp/embed", {"requestId": "e", "callerTool": "bob", "inputs": ["a"]})
+    for model in ("503-then-ok-b", "status-500", "status-400", "error-in-stream"):
+        gateway.chat(model=model, provider="lmstudio_a")
+        with gateway.stream(model=model, provider="lmstudio_a") as response:
+            response.read()
+    gateway.chat(colour="red")
+    gateway.chat(token="wrong")
+    for _ in range(2):
+        gateway.chat(token="dora-token")
     return gateway.get("/metrics", token=CHARLIE).text
+
+
+def series_in(text: str) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+    """Each sample's name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items()))
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 def names_in(text: str) -> set[str]:
@@ -66,7 +101,7 @@ def promtool(*arguments: str, stdin: str = "") -> str:
             pytest.fail("promtool is not installed")
         pytest.skip("promtool is not installed")
     done = subprocess.run(
-        ["promtool", *arguments], input=stdin, capture_output=True, text=True, timeout=120, check=False
+        ["promtool", *arguments], input=stdin, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -130,6 +165,35 @@ def test_a_first_defect_of_any_method_is_an_increase(scraped: str) -> None:
         assert f'llm_caller_calls_total{{method="{method}",outcome="INTERNAL_ERROR"}} 0.0\n' in scraped
 
 
+def test_what_a_rule_takes_the_rate_of_is_there_from_the_start(scrapes: Scraped) -> None:
+    """Each series, at 0: one that first is told as 3 has not increased, for Prometheus."""
+    asked = {
+        (name, tuple(re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', selector)))
+        for rule in ALERTS
+        for name, selector in re.findall(
+            r"\b(?:rate|increase)\((llm_caller_\w+)(?:\{([^}]*)\})?\[", rule["expr"]
+        )
+    }
+    names = {name for name, _ in asked}
+    assert len(names) >= 9
+    fresh, later = series_in(scrapes.fresh), series_in(scrapes.later)
+    for name, conditions in asked:
+        for label, operator, text in conditions:
+            wanted = text.split("|") if operator in ("=", "=~") else []
+            there = {dict(labels).get(label) for found, labels in fresh if found == name}
+            assert set(wanted) <= there, (name, label)
+        assert any(found == name for found, _ in fresh), name
+    own = {("method", method) for method in ("models", "getHealth")}
+    came = {(name, labels) for name, labels in later - fresh if name in names and not labels & own}
+    # Of calls by outcome, the rules ask for defects alone.
+    assert {(name, labels) for name, labels in came if name != "llm_caller_calls_total"} == set()
+    print(f"{len(names)} counters and histograms whose rates rules ask for, all there from the start")
+
+
+def test_each_way_that_an_attempt_can_end_is_told_from_the_start() -> None:
+    assert set(ATTEMPTS.born_by_provider) == {"none", *get_args(Classification), CANCELLED, DEFECT}
+
+
 def test_shares_of_calls_are_of_those_of_models() -> None:
     """Scrapes and programs that poll /health are calls too, and would make any share small."""
     selected = f'method=~"{"|".join(MODEL_METHODS)}"'
@@ -164,6 +228,21 @@ def test_grafana_finds_what_it_needs() -> None:
         assert panel["fieldConfig"]["defaults"]["unit"]
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
         assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+
+
+def test_the_dashboard_shows_whether_the_record_verifies() -> None:
+    """Red where the alerts of the same metrics fire."""
+    rules = {rule["alert"]: rule["expr"] for rule in ALERTS}
+    for metric, alert in (
+        ("llm_caller_audit_findings", "LLMCallerRecordNotAsSigned"),
+        ("llm_caller_audit_verified_timestamp_seconds", "LLMCallerRecordNotVerified"),
+    ):
+        (panel,) = [p for p in PANELS if any(metric in target["expr"] for target in p["targets"])]
+        assert panel["type"] == "stat"
+        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert (steps[0]["color"], steps[-1]["color"]) == ("green", "red")
+        above = float(rules[alert].split(">")[-1])
+        assert steps[-1]["value"] in (above, above + 1), "findings are whole numbers"
 
 
 def test_no_panel_lies_on_another() -> None:

@@ -101,6 +101,22 @@ def test_calls_appear_as_they_are_stored_and_wait_while_paused(page: Page, gatew
     assert found == []
 
 
+def test_a_fifth_live_page_says_that_four_are_the_most(page: Page, gateway: RunningGateway) -> None:
+    log_in(page, gateway)
+    browser = page.context.browser
+    assert browser is not None
+    same_session = browser.new_context(storage_state=page.context.storage_state())
+    for _ in range(4):
+        other = same_session.new_page()
+        other.goto(f"{gateway.url}{LIST}live/")
+        other.wait_for_selector("text=Live. Waiting for the next call")
+    page.goto(f"{gateway.url}{LIST}live/")
+    page.wait_for_selector(
+        "text=4 pages of your session watch the record, which is the most: close one first."
+    )
+    same_session.close()
+
+
 def test_the_tail_says_when_its_viewer_has_logged_out(page: Page, gateway: RunningGateway) -> None:
     log_in(page, gateway)
     page.goto(f"{gateway.url}{LIST}live/")

@@ -123,7 +123,35 @@ def test_olga_finds_the_calls_that_carried_a_text(olga: Browser) -> None:
     assert str(answer.call_id) in page
     assert "line one" not in page, "the text is not shown again"
     assert "No call on record had this text" in asked(olga, "line one")
-    assert "was in 1 call:" in asked(olga, text, tool_id="charlie")
+    assert "was in 1 call of client charlie:" in asked(olga, text, tool_id="charlie")
+
+
+def test_an_answer_names_the_client_and_the_period_that_it_is_about(olga: Browser) -> None:
+    """A narrowed question has a narrowed answer: else "No" would say more than was looked at."""
+    call(prompt_digest=key().of_text("t"), tool_id="carol")
+    call(tool_id="bob")
+    for more, said in (
+        ({"tool_id": "bob"}, "No call of client bob had this text, 1 character long"),
+        ({"since": "2026-01-03"}, "No call from 2026-01-03 on (UTC) had"),
+        ({"until": "2026-01-01"}, "No call up to and including 2026-01-01 (UTC) had"),
+        (
+            {"tool_id": " carol ", "since": "2025-11-20", "until": "2025-11-25"},
+            "No call of client carol from 2025-11-20 to 2025-11-25 (UTC) had",
+        ),
+    ):
+        page = asked(olga, "t", **more)
+        assert said in page, more
+        assert "on record had" not in page, more
+    page = asked(olga, "t", tool_id="carol", since="2026-01-02", until="2026-01-02")
+    assert "was in 1 call of client carol from 2026-01-02 to 2026-01-02 (UTC):" in page
+
+
+def test_a_client_that_nobody_knows_is_doubted_and_not_answered_for(olga: Browser) -> None:
+    call(prompt_digest=key().of_text("t"), tool_id="carol")
+    page = asked(olga, "t", tool_id="carrol")
+    assert "There is no client called “carrol”, and no call of one is on record. Is it misspelt?" in page
+    assert "had this text" not in page
+    assert "&lt;b&gt;" in asked(olga, "t", tool_id="<b>")
 
 
 def test_a_whole_request_is_found_by_its_messages(olga: Browser) -> None:
@@ -154,9 +182,9 @@ def test_a_period_is_whole_days_and_ends_after_it_begins(olga: Browser) -> None:
         ("0001-01-01", "9999-12-31"),
     ]
     for since, until in inside:
-        assert "was in 1 call:" in asked(olga, "t", since=since, until=until), (since, until)
+        assert "was in 1 call " in asked(olga, "t", since=since, until=until), (since, until)
     for since, until in (("2026-01-03", ""), ("", "2026-01-01")):
-        assert "No call on record" in asked(olga, "t", since=since, until=until), (since, until)
+        assert "<strong>No.</strong>" in asked(olga, "t", since=since, until=until), (since, until)
     page = asked(olga, "canary", since="2026-01-03", until="2026-01-02")
     assert "It ends before it begins." in page
     assert "canary" not in page

@@ -129,11 +129,13 @@ async def test_one_look_serves_all_and_ends_with_the_last_viewer() -> None:
 async def test_viewers_are_bounded_in_all_and_for_each_session() -> None:
     watch = edge.Watch(front(), looked)
     own = [watch.add("one", ALL) for _ in range(edge.PER_SESSION)]
-    with pytest.raises(Refusal, match="Too many pages"):
+    with pytest.raises(Refusal, match="4 pages of your session") as own_limit:
         watch.add("one", ALL)
+    assert own_limit.value.reason == "TOO_MANY_OF_SESSION"
     others = [watch.add(f"s-{n}", ALL) for n in range(edge.MOST_VIEWERS - edge.PER_SESSION)]
-    with pytest.raises(Refusal, match="Too many pages"):
+    with pytest.raises(Refusal, match="20 pages watch the record") as limit:
         watch.add("another", ALL)
+    assert limit.value.reason == "TOO_MANY_VIEWERS"
     for viewer in own + others:
         watch.remove(viewer)
     await until(lambda: not watching_threads())

@@ -11,12 +11,13 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
 from gateway.edge.pages import problem_response
-from gateway.exports import FORMATS, NO_SUCH_CALL, doubt_about, stream
+from gateway.exports import FORMATS, NO_SUCH_CALL, stream
 from gateway.throttle import EXPORTS
 from telemetry.audit.exports import lacks_its_call
 from telemetry.audit.selection import Selection
 from telemetry.filter_fields import MomentField
 from telemetry.filter_form import read_query
+from telemetry.known_clients import doubt_about
 
 
 class ExportForm(forms.Form):

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from gateway.asked import forms_of
 from telemetry.digests import DigestKey
+from telemetry.known_clients import doubt_about
 from telemetry.sent_text import calls_with
 
 SHOWN = 100
@@ -48,6 +49,8 @@ class TextForm(forms.Form):
         since, until = data.get("since"), data.get("until")
         if since and until and until < since:
             self.add_error("until", "It ends before it begins.")
+        if doubt := doubt_about(data.get("tool_id", "")):
+            self.add_error("tool_id", doubt)
         return data
 
 
@@ -83,7 +86,22 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
         "characters": len(asked["text"]),
         "found": found[:SHOWN],
         "is_more": len(found) > SHOWN,
+        "searched": _searched(asked),
     }
+
+
+def _searched(asked: dict[str, Any]) -> str:
+    """What the answer is about, to be read behind "call"; "" for the whole record."""
+    since, until, told = asked["since"], asked["until"], []
+    if asked["tool_id"]:
+        told.append(f"of client {asked['tool_id']}")
+    if since and until:
+        told.append(f"from {since} to {until} (UTC)")
+    elif since:
+        told.append(f"from {since} on (UTC)")
+    elif until:
+        told.append(f"up to and including {until} (UTC)")
+    return " ".join(told)
 
 
 def digests_under_all_keys(text: str) -> set[str]:

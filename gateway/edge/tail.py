@@ -40,6 +40,11 @@ UNSURE_S = 10.0
 NO_FILTER = Refusal("BAD_REQUEST", "The filter cannot be read", reason="VALIDATION_FAILED")
 ENDED = "You are logged out, or may not read the record any more."
 FAILED = "The record cannot be looked at. Reload the page; the log says why if it happens again."
+NOT_WELCOME = "You are logged out, or may not read the record"
+TOO_MANY_OF_SESSION = (
+    f"{PER_SESSION} pages of your session watch the record, which is the most: close one first"
+)
+TOO_MANY = f"{MOST_VIEWERS} pages watch the record, which is the most: come back later"
 STOPPING = "The gateway stops. Reload the page when it is back."
 
 
@@ -142,9 +147,10 @@ class Watch:
 
     def add(self, session: str, criteria: Criteria, key: int = FROM_NOW) -> Viewer:
         """`key`: up to where it was told before. Raises `Refusal` when too many watch."""
-        own = sum(viewer.session == session for viewer in self._viewers)
-        if len(self._viewers) >= MOST_VIEWERS or own >= PER_SESSION:
-            raise Refusal("OVERLOADED", "Too many pages watch the record", reason="TOO_MANY_VIEWERS")
+        if sum(viewer.session == session for viewer in self._viewers) >= PER_SESSION:
+            raise Refusal("OVERLOADED", TOO_MANY_OF_SESSION, reason="TOO_MANY_OF_SESSION")
+        if len(self._viewers) >= MOST_VIEWERS:
+            raise Refusal("OVERLOADED", TOO_MANY, reason="TOO_MANY_VIEWERS")
         viewer = Viewer(session, criteria, key)
         self._viewers.add(viewer)
         if self._looking is None:
@@ -255,7 +261,7 @@ class TailConsumer(ChatStreamConsumer):
         session = session_of(self.scope["headers"])
         loop = asyncio.get_running_loop()
         if not await loop.run_in_executor(None, _may_begin, session):
-            refusal = Refusal("FORBIDDEN", "You may not watch the record", reason="NOT_WELCOME")
+            refusal = Refusal("FORBIDDEN", NOT_WELCOME, reason="NOT_WELCOME")
             await self._refuse(trail, problem_for(refusal))
             return
         try:

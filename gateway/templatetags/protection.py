@@ -23,22 +23,22 @@ def protection_of_record() -> dict[str, Any]:
     return {"signed": signed, "verified": verified}
 
 
-@register.inclusion_tag("admin/telemetry/requestlog/protection_of_call.html")
-def protection_of_call(call: Any) -> dict[str, Any]:
-    """Verified now: the row, and those up to the next signature."""
+@register.simple_tag
+def protection_of(call: Any) -> dict[str, Any]:
+    """Verified now: the row, and those up to the next signature. `state`: ok, failed, unchained, unplaced or unknown."""
     if not call.chain:
-        return {"call": call, "state": "unchained"}
+        return {"state": "unchained"}
     if not isinstance(call.sequence, int | None):
-        return {"call": call, "state": "unplaced"}
+        return {"state": "unplaced"}
     try:
         keys = audit_folder().public_keys()
     except KeyFileError as error:
-        return {"call": call, "state": "unknown", "words": str(error)}
+        return {"state": "unknown", "words": str(error)}
     try:
         closing, found = verify_row(signatures(keys), call)
     except UNREADABLE:
         closing, found = None, []
     # Of some texts, SQLite's driver makes nothing without a word.
     if not found and (closing is None or closing.signed_at is None):
-        return {"call": call, "state": "unknown", "words": ODD_SIGNATURE}
-    return {"call": call, "state": "failed" if found else "ok", "signed": closing, "findings": found[:10]}
+        return {"state": "unknown", "words": ODD_SIGNATURE}
+    return {"state": "failed" if found else "ok", "signed": closing, "findings": found[:10]}

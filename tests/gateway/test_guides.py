@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.guides import GUIDES, anchor, render
+from gateway.throttle import EXPORTS, Throttle
+from gateway.throttle import GUIDES as GUIDES_READ
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -47,3 +49,11 @@ def test_an_unknown_guide_is_none(name: str) -> None:
 
 def test_anchors_are_those_of_code_hosts() -> None:
     assert anchor("What `/health` says, and why") == "what-health-says-and-why"
+
+
+@pytest.mark.parametrize(("throttle", "what"), [(GUIDES_READ, "pages of the guides"), (EXPORTS, "exports")])
+def test_what_staff_may_open_in_a_minute_stands_in_the_guide(throttle: Throttle, what: str) -> None:
+    most, _, period = throttle.rate.partition("/")
+    assert period == "m"
+    assert "in a minute" in throttle.message
+    assert f"{most} {what}" in (DOCS / "operators.md").read_text()

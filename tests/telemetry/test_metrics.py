@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from disk import full_at
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -138,6 +138,7 @@ CALLS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(CALLS)
 def test_prometheus_tells_the_same_as_the_snapshot(calls: list[tuple[str, float, int, str]]) -> None:
     metrics = counted(*calls)
@@ -163,6 +164,7 @@ def test_prometheus_tells_the_same_as_the_snapshot(calls: list[tuple[str, float,
             assert told["llm_caller_provider_calls_total", labels] == counts[result]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_name_is_a_label(name: str) -> None:
     """Names of providers are free text."""

@@ -104,6 +104,19 @@ def test_what_cannot_be_saved_is_said_and_what_was_typed_stays(
     assert not SavedFilter.objects.exists()
 
 
+def test_only_who_owns_a_filter_is_offered_to_rename_or_delete(olga: Browser) -> None:
+    charlie = person("charlie", "viewers")
+    save(olga, "mine alone")
+    assert "Rename or delete" in page(olga, LIST)
+    assert FILTERS not in page(charlie, LIST).replace(f'action="{FILTERS}"', "")
+    save(olga, "for all", query="client=eve", shared="on")
+    listed = page(charlie, LIST)
+    assert "Rename or delete" not in listed
+    assert f'<a href="{FILTERS}">What they filter</a>' in listed
+    save(charlie, "my own")
+    assert "Rename or delete" in page(charlie, LIST)
+
+
 def test_a_name_is_one_filters_only(olga: Browser) -> None:
     save(olga, "mine")
     assert "You have a filter of this name already." in save(olga, "mine", query="client=eve")

@@ -120,6 +120,15 @@ def test_a_search_that_stops_on_its_way_goes_on_where_it_stopped(criteria: Crite
         assert len(came) > 1
 
 
+@pytest.mark.parametrize("older", [True, False])
+@pytest.mark.parametrize("criteria", QUESTIONS)
+def test_a_search_that_read_to_the_end_says_so_however_long_it_took(criteria: Criteria, older: bool) -> None:
+    mixed(60)
+    found = find(criteria, older=older, budget_s=0)
+    assert found.looked_to is None
+    assert found == find(criteria, older=older)
+
+
 @pytest.mark.parametrize("criteria", [Criteria(), like(method="embed"), like(method="embed", tool_id="bob")])
 def test_the_way_back_leads_through_the_same_pages(criteria: Criteria) -> None:
     mixed()

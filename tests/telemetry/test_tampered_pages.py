@@ -114,6 +114,23 @@ def test_a_call_page_opens_whatever_shape_its_parts_have(olga: Browser, row: int
                     assert UNREAD[column] in page
 
 
+def test_a_changed_row_says_so_before_it_tells_its_outcome(olga: Browser, row: int) -> None:
+    page = opened(olga, f"{LIST}{row}/change/")
+    assert page.count('href="#protection"') == 0
+    for sql, said in (
+        ("outcome = 'RATE_LIMIT'", "Verification failed: changed, call 2."),
+        ("chain = ''", "Verification failed."),
+    ):
+        with undone():
+            update(f"UPDATE telemetry_requestlog SET {sql} WHERE id = %s", row)
+            page = opened(olga, f"{LIST}{row}/change/")
+        first, outcome = re.findall(r'<p class="notice (\w+)"> <strong>(.*?)</strong>', page)[:2]
+        assert first == ("failed", said)
+        assert outcome[1].startswith(("ok", "RATE_LIMIT"))
+        assert 'href="#protection"' in page
+        assert 'id="protection"' in page
+
+
 def test_one_odd_cell_spoils_no_page(olga: Browser, row: int) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("only SQLite stores anything anywhere")

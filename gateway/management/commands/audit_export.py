@@ -14,11 +14,12 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.changelog import operating_system_user
-from gateway.exports import FORMATS, NO_SUCH_CALL, Export, doubt_about, stream
+from gateway.exports import FORMATS, NO_SUCH_CALL, Export, stream
 from gateway.moments import moment
 from telemetry.audit.exports import lacks_its_call
 from telemetry.audit.selection import Selection
 from telemetry.audit.verifier import counted, shown
+from telemetry.known_clients import doubt_about
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BY_ENDING = {f".{each.ending}": name for name, each in FORMATS.items()}

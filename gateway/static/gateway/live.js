@@ -26,11 +26,9 @@ source.addEventListener("calls", (event) => {
 });
 source.addEventListener("end", (event) => end(JSON.parse(event.data).message));
 source.addEventListener("error", () => {
-    if (source.readyState === EventSource.CLOSED && !over) {
-        end("The gateway does not let you watch: you are logged out, or too many people watch. Reload the page.");
-    } else if (!over) {
-        tell("The connection was lost; trying again …", "notice degraded");
-    }
+    if (over) return;
+    if (source.readyState === EventSource.CLOSED) refused();
+    else tell("The connection was lost; trying again …", "notice degraded");
 });
 
 button.addEventListener("click", pause);
@@ -38,6 +36,20 @@ document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, select, textarea");
     if (event.key === "p" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) pause();
 });
+
+// An EventSource does not tell what a refusal says: it is asked for once more.
+async function refused() {
+    const asking = new AbortController();
+    let why = "The gateway did not let you watch";
+    try {
+        const answer = await fetch(live.tail, {signal: asking.signal});
+        if (!answer.ok) why = (await answer.json()).message;
+    } catch {
+        // Then that is all there is to say.
+    }
+    asking.abort();
+    end(`${why}. Reload the page.`);
+}
 
 function pause() {
     if (over) return;
