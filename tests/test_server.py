@@ -227,6 +227,9 @@ def test_a_slow_reader_s_stream_is_cut_by_the_drain_without_a_frame_inside_anoth
             except IncompleteRead as cut:
                 rest = cut.partial
         _, *whole, last = rest.split(b"\n\n")
+        if whole[-1] == b"data: [DONE]":  # it was cut between two frames, and its client is told
+            *whole, told, _ = whole
+            assert json.loads(told.removeprefix(b"data: "))["error"] == "OVERLOADED"
         assert len(whole) > 10
         assert {json.loads(block.removeprefix(b"data: "))["type"] for block in whole} == {"delta"}
         assert last.count(b"data: ") <= 1
