@@ -6,6 +6,7 @@ from base64 import b32decode
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,9 +34,10 @@ ACCOUNT, ENTER = "/admin/second-factor/account/", "/admin/second-factor/"
 
 @pytest.fixture(autouse=True)
 def _fresh_counts_in_one_minute(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The library's minutes begin when they like; here a test lies within one."""
-    minute = int(time.time()) + 60
-    monkeypatch.setattr("django_ratelimit.core._get_window", lambda value, period: minute)
+    """The library's minutes and the steps of codes begin when they like; here a test lies within one."""
+    now = time.time()
+    monkeypatch.setattr("django_ratelimit.core._get_window", lambda value, period: int(now) + 60)
+    monkeypatch.setattr(second_factor, "time", SimpleNamespace(time=lambda: now))
     yield
     cache.clear()
 
@@ -53,7 +55,7 @@ def logged_in(name: str = "ada", password: str = PASSWORD) -> Browser:
 
 
 def code_for(secret: str, ahead: int = 0) -> str:
-    step = int(time.time()) // 30 + ahead
+    step = int(second_factor.time.time()) // 30 + ahead
     return HOTP(b32decode(secret.replace(" ", "")), 6, SHA1()).generate(step).decode()
 
 

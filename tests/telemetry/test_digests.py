@@ -10,12 +10,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.asked import digests_of
+from gateway.asked import canonical, digests_of, prompt_of
 from providers.types import ChatRequest, Message
 from telemetry.digests import DigestKey
 
 KEY = "an encryption key of the operator's"
-MOST_US = 10.0
 
 
 @given(st.binary(max_size=300))
@@ -43,15 +42,21 @@ def test_no_text_has_no_digest_and_odd_text_has_one() -> None:
     assert key.of_text("\ud800").startswith("hmac-sha256:")
 
 
-def test_a_call_with_a_prompt_of_one_kilobyte_is_digested_in_ten_microseconds() -> None:
+def test_the_digests_of_a_call_cost_no_more_than_the_standard_library_s_of_the_same_bytes() -> None:
+    """Of request, prompt and answer; both are timed in turns, so that a busy machine slows both."""
     key, text = DigestKey(KEY), ("what is asked " * 80)[:1024]
     asked = ChatRequest(messages=(Message(role="system", content="Be brief."), Message("user", text)))
 
-    def one_call() -> None:
+    def ours() -> None:
         digests_of(asked, key)
         key.of_text(text)
 
+    def plain() -> None:
+        for data in (canonical(asked), prompt_of(asked).encode(), text.encode()):
+            hmac.new(bytes(32), data, hashlib.sha256).hexdigest()
+
     rounds = 100
-    taken = min(timeit.repeat(one_call, number=rounds, repeat=200)) / rounds * 1e6
-    print(f"digests of request, prompt and answer, 1 KB each: {taken:.1f} µs a call")
-    assert taken <= MOST_US
+    turns = [(timeit.timeit(ours, number=rounds), timeit.timeit(plain, number=rounds)) for _ in range(200)]
+    taken, yardstick = (min(times) / rounds * 1e6 for times in zip(*turns, strict=True))
+    print(f"digests of request, prompt and answer, 1 KB each: {taken:.1f} µs a call; hmac's {yardstick:.1f}")
+    assert taken <= yardstick
