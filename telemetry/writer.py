@@ -1,8 +1,9 @@
 """Moves the journal into the database, in batches and exactly once.
 
 A row's call id is unique, and each batch asks first which of its calls are there already: a segment that is
-read again after a crash adds nothing twice. A row that bears the id and is not of that call stands in its way, and is told of. A segment is deleted when all of it is in the database and
-every intent in it has its outcome, or its process is dead and the outcome is recorded as UNKNOWN.
+read again after a crash adds nothing twice. A row that bears the id and is not of that call stands in its way, and is
+told of. A segment is deleted when all of it is in the database and every intent in it has its outcome, or its process
+is dead and the outcome is recorded as UNKNOWN.
 """
 
 import fcntl
@@ -13,6 +14,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
@@ -294,9 +296,8 @@ class Writer:
         unique = {record.call_id: record for record in records}
         with transaction.atomic():
             taken = RequestLog.objects.filter(call_id__in=list(unique)).values_list("call_id", flat=True)
-            for record in [unique.pop(str(call_id)) for call_id in taken]:
-                if not _is_stored(record):
-                    self._aside.keep(record, CallIdTaken())
+            for record in _not_stored([unique.pop(str(call_id)) for call_id in taken]):
+                self._aside.keep(record, CallIdTaken())
             if not unique:
                 return 0
             rows = [row_of(record) for record in unique.values()]
@@ -309,12 +310,15 @@ class Writer:
         return len(rows)
 
 
-def _is_stored(record: CallRecord) -> bool:
+def _not_stored(taken: Sequence[CallRecord]) -> Sequence[CallRecord]:
+    """Those whose ids are borne by rows of somebody's making. All are asked for at once, and by themselves where one row
+    cannot be read."""
     try:
         with cells():
-            return is_row_of(record, RequestLog.objects.get(call_id=record.call_id))
+            rows = RequestLog.objects.in_bulk([record.call_id for record in taken], field_name="call_id")
+            return [record for record in taken if not is_row_of(record, rows[UUID(record.call_id)])]
     except UnreadableCell:
-        return False
+        return taken if len(taken) == 1 else [odd for record in taken for odd in _not_stored([record])]
 
 
 def _last_use(records: Iterable[CallRecord]) -> dict[str, datetime]:

@@ -3,8 +3,10 @@
 Ada is the operator, Bob a client with every grant, Charlie a client with none but health, Olga an auditor.
 """
 
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,7 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -50,11 +52,16 @@ def chat_body(text: str = "hello", **more: Any) -> dict[str, Any]:
     return {"requestId": "r-1", "callerTool": "bob", "messages": [{"role": "user", "content": text}]} | more
 
 
+_PORTS = itertools.cycle(random.sample(range(15_000, 32_000), 5_000))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Not one of those that the system gives to connections: another test might have it before it is listened at."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports never end")
 
 
 def own_database() -> str:

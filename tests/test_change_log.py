@@ -204,6 +204,7 @@ def test_a_change_that_is_rolled_back_is_not_told(tmp_path: Path) -> None:
     assert told() == []
 
 
+@pytest.mark.alone
 def test_a_thousand_clients_are_imported_in_reasonable_time(tmp_path: Path) -> None:
     methods = ["chat", "chatStream", "embed", "getHealth", "models"]
     clients = [{"toolId": f"c{n}", "token": f"token-{n}", "allowedMethods": methods} for n in range(1000)]

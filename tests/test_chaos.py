@@ -16,7 +16,7 @@ import chaos_storage
 from chaos_stage import NoMount, Stage, staged
 from chaos_verdict import Figure, print_table
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.alone, pytest.mark.chaos]
 Shown = Callable[[str, Sequence[Figure]], dict[str, float]]
 ALWAYS = (
     "... without a row",

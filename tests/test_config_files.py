@@ -387,6 +387,7 @@ def test_the_command_lists_problems_and_exits_2(tmp_path: Path, fake: FakeProvid
         assert "nothing was changed" in done.stderr
 
 
+@pytest.mark.alone
 @pytest.mark.chaos
 def test_killed_imports_are_whole_or_not_at_all(tmp_path: Path, fake: FakeProvider) -> None:
     """Killed at moments spread over an import's whole duration. Promise 19's figure takes `CHAOS_ROUNDS=200`."""

@@ -23,6 +23,7 @@ IMPORTED_AS = {
     "import-linter": "lint-imports",
     "pytest-django": "pytest.mark.django_db",
     "pytest-asyncio": "asyncio_mode",
+    "pytest-xdist": "--numprocesses",
 }
 
 

@@ -320,6 +320,7 @@ def test_the_list_asks_as_often_for_fifty_clients_as_for_one() -> None:
     assert queries(operator, LIST) == one
 
 
+@pytest.mark.alone
 def test_a_page_of_a_thousand_clients_comes_at_once() -> None:
     many_clients(1000)
     operator = ada()

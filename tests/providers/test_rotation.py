@@ -87,6 +87,7 @@ def test_the_command_names_providers_never_keys_and_ends_with_2(capsys: pytest.C
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.alone
 def test_a_thousand_keys_move_within_five_seconds() -> None:
     with transaction.atomic():  # as an import would: one version of the configuration, not a thousand
         for n in range(1000):
@@ -197,6 +198,7 @@ class FiftyCallsASecond:
         return [call.result() for call in self._calls]
 
 
+@pytest.mark.alone
 def test_a_thousand_keys_are_rotated_at_fifty_calls_a_second(tmp_path: Path, fake: FakeProvider) -> None:
     entry = provider_entry(fake.url, apiKey={"stored": True}, kind="openai")
     idle = {f"idle-{n}": entry | {"enabled": False} for n in range(998)}

@@ -5,6 +5,7 @@ import hmac
 import re
 import timeit
 
+import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
@@ -42,6 +43,7 @@ def test_no_text_has_no_digest_and_odd_text_has_one() -> None:
     assert key.of_text("\ud800").startswith("hmac-sha256:")
 
 
+@pytest.mark.alone
 def test_the_digests_of_a_call_cost_no_more_than_the_standard_library_s_of_the_same_bytes() -> None:
     """Of request, prompt and answer; both are timed in turns, so that a busy machine slows both."""
     key, text = DigestKey(KEY), ("what is asked " * 80)[:1024]

@@ -5,7 +5,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from recorded import call, intent, outcome, outcomes, serve, writer
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from recorded import call, intent, left, outcome, outcomes, segments, serve, writer
 from signed import change, found, recorded, row
 
 from telemetry.journal import Journal
@@ -115,3 +117,18 @@ def test_a_call_that_is_stored_and_read_again_is_not_set_aside(
         journal.close()
         assert moving.run_once() == count
     assert (outcomes(), set_aside(tmp_path)) == ({LATE: stored.outcome}, [])
+
+
+def test_that_calls_read_again_are_stored_is_asked_for_all_of_them_at_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    serve(journal, *range(300))
+    (segment,) = segments(tmp_path)
+    kept = segment.read_bytes()
+    journal.close()
+    assert writer(tmp_path).run_once() == 300
+    segment.write_bytes(kept)
+    again = writer(tmp_path)
+    with CaptureQueriesContext(connection) as asked:
+        assert again.run_once() == 0
+    assert len(asked) < 30
+    assert (RequestLog.objects.count(), set_aside(tmp_path), left(tmp_path)) == (300, [], [])

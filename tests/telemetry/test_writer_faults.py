@@ -177,6 +177,7 @@ def test_a_writer_that_lost_its_lock_for_a_while_goes_on_where_the_other_stopped
     assert [*faults(folder), *faults(audit(folder).folder)] == []
 
 
+@pytest.mark.alone
 def test_ten_thousand_calls_are_replayed_in_five_seconds(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     serve(journal, *range(10_000))
