@@ -119,7 +119,9 @@ def test_a_token_without_some_of_its_checksum_is_redacted_as_a_whole_one(cut: in
 
 
 @pytest.mark.parametrize(
-    "token", ["plain-tk", "a (token) of any [shape]*", "ключ Боба", mint().text, mint().text[:-9]]
+    "token",
+    ["plain-tk", "a (token) of any [shape]*", "ключ Боба", mint().text, mint().text[:-9]],
+    ids=["plain", "pattern", "not ASCII", "minted", "cut"],
 )
 def test_the_token_that_was_presented_is_redacted_whatever_its_shape(token: str) -> None:
     text = f"a {token}{token} b"

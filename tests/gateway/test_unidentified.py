@@ -22,6 +22,17 @@ FOREIGN = "sk+foreign/token=="
         (b"/mcp/sk%2Bforeign%2ftoken%3D%3D", "/mcp/[redacted]"),
         (b"", ""),
     ],
+    ids=[
+        "query",
+        "escaped",
+        "control",
+        "not ASCII",
+        "own",
+        "own escaped",
+        "foreign",
+        "foreign escaped",
+        "none",
+    ],
 )
 def test_a_path_is_told_without_query_tokens_and_what_a_terminal_acts_on(target: bytes, path: str) -> None:
     headers = [(b"authorization", f"Bearer {FOREIGN}".encode()), (b"x-other", b"txt.")]
