@@ -3,17 +3,21 @@
 Ada is the operator, Bob a client with every grant, Charlie a client with none but health, Olga an auditor.
 """
 
+import functools
 import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPResponse
 from pathlib import Path
@@ -21,6 +25,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pytest_django.plugin import blocking_manager_key
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -30,6 +35,11 @@ from fake_provider import FakeProvider  # noqa: E402
 SERVE = (sys.executable, str(ROOT / "manage.py"), "serve")
 BOB, CHARLIE = "bob-token", "charlie-token"
 ALL_METHODS = ["chat", "chatStream", "embed", "getHealth", "models"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global PYTEST
+    PYTEST = config
 
 
 def provider_entry(url: str, **more: Any) -> dict[str, Any]:
@@ -95,6 +105,11 @@ class RunningGateway:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    @property
+    def database(self) -> Path:
+        """Where each state folder has its own file."""
+        return Path(self.env["LLM_CALLER_STATE_DIR"]) / "llm-caller.sqlite3"
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "manage.py"), *arguments]
@@ -192,14 +207,24 @@ class RunningGateway:
             time.sleep(0.02)
 
     def records(self, **conditions: Any) -> list[dict[str, Any]]:
-        code = (
-            "import json; from telemetry.models import RequestLog; "
-            f"rows = RequestLog.objects.filter(**{conditions!r}).order_by('pk').values(); "
-            "print(json.dumps(list(rows), default=str))"
-        )
-        done = self.manage("shell", "-v", "0", "-c", code)
-        rows: list[dict[str, Any]] = json.loads(done.stdout)
-        return rows
+        """In a thread of its own, which has connections of its own."""
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(self._records, conditions).result()
+
+    def _records(self, conditions: dict[str, Any]) -> list[dict[str, Any]]:
+        from django.db import connections
+        from django.db.utils import load_backend
+
+        from telemetry.models import RequestLog
+
+        name = self.env["DATABASE_URL"].rpartition("/")[2] or str(self.database)
+        place = {**connections.databases["default"], "NAME": name}
+        own = load_backend(place["ENGINE"]).DatabaseWrapper(place, alias="gateway")
+        connections["gateway"] = own
+        with PYTEST.stash[blocking_manager_key].unblock(), closing(own):
+            rows = list(RequestLog.objects.using("gateway").filter(**conditions).order_by("pk").values())
+        told: list[dict[str, Any]] = json.loads(json.dumps(rows, default=str))
+        return told
 
     def wait_for_records(self, count: int, seconds: float = 5, **conditions: Any) -> list[dict[str, Any]]:
         """Asks until so many rows are there; the last answer when they never are."""
@@ -238,6 +263,16 @@ def slow_reader(gateway: RunningGateway, body: dict[str, Any]) -> Iterator[HTTPR
             yield answer
 
 
+@functools.cache
+def tables() -> Path:
+    """A database file with its tables and nothing in them: to make them is half of what `prepare` does."""
+    folder = Path(tempfile.mkdtemp(prefix="tables-", dir=os.environ["LLM_CALLER_STATE_DIR"]))
+    with closing(RunningGateway(folder, {"DATABASE_URL": ""})) as gateway:
+        gateway.database.parent.mkdir(mode=0o700)
+        gateway.manage("migrate", "--no-input")
+        return gateway.database
+
+
 @contextmanager
 def running_gateway(
     folder: Path,
@@ -250,6 +285,9 @@ def running_gateway(
     """A prepared gateway with these files imported; stopped at the end."""
     with closing(RunningGateway(folder, env or {})) as gateway:
         gateway.configure(providers, clients or registry())
+        if not gateway.env["DATABASE_URL"]:
+            gateway.database.parent.mkdir(mode=0o700, exist_ok=True)
+            shutil.copy(tables(), gateway.database)
         gateway.manage("prepare", "--no-uat-token")
         if start:
             gateway.start()

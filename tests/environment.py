@@ -22,3 +22,5 @@ os.environ["LLM_CALLER_ENV_FILE"] = "tests/no-such.env"
 os.environ["LLM_CALLER_STATE_DIR"] = tempfile.mkdtemp(prefix="llm-caller-tests-")
 atexit.register(shutil.rmtree, os.environ["LLM_CALLER_STATE_DIR"], ignore_errors=True)
 (Path(os.environ["LLM_CALLER_STATE_DIR"]) / "static").mkdir()
+# Most of the time of most tests is that of processes that start: none of them has to compile what another one did.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
