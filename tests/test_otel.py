@@ -196,6 +196,7 @@ def test_a_collector_that_refuses_costs_no_call_and_what_is_left_is_sent_at_the_
     exporting: RunningGateway, collector: Collector
 ) -> None:
     """The last of this file: the gateway is stopped."""
+    exporting.frames(provider="lmstudio_second")
     collector.status = 400
     for _ in range(20):
         assert exporting.chat(provider="lmstudio_second").status_code == 200
