@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +15,7 @@ from django.db.models import Q
 
 from telemetry.models import CallRollup, RequestLog
 from telemetry.sums import Sum, longest_possible
+from telemetry.upserts import upsert
 
 Key = tuple[str, str, datetime, str]
 """Period, dimension, start, name: what is unique in the table."""
@@ -26,7 +28,6 @@ READ = (
 KEPT = {"minute": timedelta(days=2), "hour": timedelta(days=35)}
 """How long a period's rows are kept; days are kept for good."""
 DIMENSIONS = tuple(name for name, _ in CallRollup.DIMENSIONS)
-ROWS_A_STATEMENT = 500
 
 
 def floor(moment: datetime, period: str) -> datetime:
@@ -42,10 +43,10 @@ def add(rows: Iterable[RequestLog]) -> None:
     minutes = by_minute(rows)
     hours = coarser(minutes, "hour")
     sums = {**minutes, **hours, **coarser(hours, "day")}
-    for row in _stored(sums):
-        known = sums.get((row.period, row.dimension, row.start, row.name))
+    for key, summed in _stored(sums):
+        known = sums.get(key)
         if known is not None:
-            known.merge(stored(*(getattr(row, name) for name in SUMMED)))
+            known.merge(stored(*summed))
     _write(sums)
 
 
@@ -68,8 +69,8 @@ def coarser(sums: Mapping[Key, Sum], period: str) -> dict[Key, Sum]:
     return dict(found)
 
 
-def _stored(keys: Iterable[Key]) -> Iterator[CallRollup]:
-    """The rows there are of these, in one query, which may find some of their neighbours too."""
+def _stored(keys: Iterable[Key]) -> Iterator[tuple[Key, tuple[Any, ...]]]:
+    """Keys and `SUMMED` of the rows there are of these, in one query, which may find some of their neighbours too."""
     groups: dict[tuple[str, str], tuple[set[datetime], set[str]]] = defaultdict(lambda: (set(), set()))
     for period, dimension, start, name in keys:
         starts, names = groups[period, dimension]
@@ -78,7 +79,9 @@ def _stored(keys: Iterable[Key]) -> Iterator[CallRollup]:
     wanted = Q()
     for (period, dimension), (starts, names) in groups.items():
         wanted |= Q(period=period, dimension=dimension, start__in=starts, name__in=names)
-    return CallRollup.objects.filter(wanted).iterator() if groups else iter(())
+    if groups:
+        for row in CallRollup.objects.filter(wanted).values_list(*KEY, *SUMMED).iterator():
+            yield row[: len(KEY)], row[len(KEY) :]
 
 
 def stored(*summed: Any) -> Sum:
@@ -91,17 +94,8 @@ def stored(*summed: Any) -> Sum:
 
 
 def _write(sums: Mapping[Key, Sum]) -> None:
-    rows = [
-        CallRollup(**dict(zip(KEY, key, strict=True)), **{name: getattr(part, name) for name in SUMMED})
-        for key, part in sums.items()
-    ]
-    CallRollup.objects.bulk_create(
-        rows,
-        batch_size=ROWS_A_STATEMENT,
-        update_conflicts=True,
-        unique_fields=KEY,
-        update_fields=SUMMED,
-    )
+    columns = attrgetter(*SUMMED)
+    upsert(CallRollup, KEY, SUMMED, [(*key, *columns(part)) for key, part in sums.items()])
 
 
 def prune(now: datetime) -> None:
@@ -149,8 +143,8 @@ def _rebuild_day(day: datetime, now: datetime) -> None:
 
 def _replace(sums: dict[Key, Sum]) -> None:
     """Where more was counted than the record still holds, what was counted stays: somebody removed old rows."""
-    for row in _stored(sums):
-        key = row.period, row.dimension, row.start, row.name
-        if key in sums and row.calls > sums[key].calls:
-            sums[key] = stored(*(getattr(row, name) for name in SUMMED))
+    for key, summed in _stored(sums):
+        there = stored(*summed)
+        if key in sums and there.calls > sums[key].calls:
+            sums[key] = there
     _write(sums)

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from django.db.models import Max
 
 from telemetry.models import MethodUse, RequestLog
+from telemetry.upserts import upsert
 
 Use = tuple[str, str]
 """Client, method."""
 KEPT = timedelta(days=400)
 NOT_GRANTED = "FORBIDDEN"
 """The outcome of calls that use no grant: there is none, or not from that address."""
-ROWS_A_STATEMENT = 500
 
 
 def add(rows: Iterable[RequestLog]) -> None:
@@ -27,21 +27,16 @@ def add(rows: Iterable[RequestLog]) -> None:
             use = row.tool_id, row.method
             last[use] = max(row.started_at, last.get(use, row.started_at))
     clients, methods = {client for client, _ in last}, {method for _, method in last}
-    for known in MethodUse.objects.filter(tool_id__in=clients, method__in=methods) if last else ():
-        use = known.tool_id, known.method
+    known = MethodUse.objects.filter(tool_id__in=clients, method__in=methods)
+    for client, method, at in known.values_list("tool_id", "method", "last_at") if last else ():
+        use = client, method
         if use in last:
-            last[use] = max(last[use], known.last_at)
+            last[use] = max(last[use], at)
     _write(last)
 
 
 def _write(last: dict[Use, datetime]) -> None:
-    MethodUse.objects.bulk_create(
-        [MethodUse(tool_id=client, method=method, last_at=at) for (client, method), at in last.items()],
-        batch_size=ROWS_A_STATEMENT,
-        update_conflicts=True,
-        unique_fields=("tool_id", "method"),
-        update_fields=("last_at",),
-    )
+    upsert(MethodUse, ("tool_id", "method"), ("last_at",), [(*use, at) for use, at in last.items()])
 
 
 def rebuild(now: datetime) -> None:
