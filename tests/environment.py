@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 
 SECRETS = ("DJANGO_SECRET_KEY", "LLM_CALLER_TOKEN_PEPPERS", "LLM_CALLER_ENCRYPTION_KEYS")
-_OF_ALL_WORKERS = os.environ.get("DATABASE_URL", "") if "PYTEST_XDIST_WORKER" in os.environ else ""
-DATABASE = os.environ.pop("LLM_CALLER_TEST_DATABASE_URL", _OF_ALL_WORKERS)
+DATABASE = os.environ.pop("LLM_CALLER_TEST_DATABASE_URL", os.environ.get("PYTEST_GATEWAY_DATABASE", ""))
 """Tests run on SQLite, or on the server that this names; never on the operator's own. Of tests that run beside each
 other, the first process says it to the others."""
+os.environ["PYTEST_GATEWAY_DATABASE"] = DATABASE
 os.environ["DATABASE_URL"] = DATABASE
 
 for _name in [name for name in os.environ if name.startswith("LLM_CALLER_") and name not in SECRETS]:
