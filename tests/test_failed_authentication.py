@@ -35,13 +35,16 @@ def test_failed_logins_of_staff_are_on_record_without_what_was_typed(
     with running_gateway(tmp_path, providers) as gateway:
         gateway.client.get("/admin/login/")
         form = {"csrfmiddlewaretoken": gateway.client.cookies["csrftoken"], "username": "my password, oh no"}
-        answers = [gateway.client.post("/admin/login/", data=form | {"password": "x"}) for _ in range(7)]
-        assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+        answers: list[int] = []
+        while 429 not in answers and len(answers) <= 10:  # another minute may begin once
+            answers.append(gateway.client.post("/admin/login/", data=form | {"password": "x"}).status_code)
+        assert answers in ([200] * wrong + [429] for wrong in range(5, 11))
         metrics = gateway.get("/metrics").text
         gateway.stop()
-        (told,) = failures(gateway)
-    assert (told["kind"], told["count"], told["route"]) == ("password", 7, "/admin/login/")
-    assert told["address"] == "127.0.0.1"
+        told = failures(gateway)
+    whom = {(row["kind"], row["route"], row["address"]) for row in told}
+    assert whom == {("password", "/admin/login/", "127.0.0.1")}
+    assert sum(row["count"] for row in told) == len(answers)
     assert "my password" not in str(told)
     assert "failed_authentication_password" in metrics
 
