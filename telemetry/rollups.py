@@ -13,9 +13,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
+from telemetry.bulk import upsert
 from telemetry.models import CallRollup, RequestLog
 from telemetry.sums import Sum, longest_possible
-from telemetry.upserts import upsert
 
 Key = tuple[str, str, datetime, str]
 """Period, dimension, start, name: what is unique in the table."""

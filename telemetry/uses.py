@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Max
 
+from telemetry.bulk import upsert
 from telemetry.models import MethodUse, RequestLog
-from telemetry.upserts import upsert
 
 Use = tuple[str, str]
 """Client, method."""

@@ -22,6 +22,7 @@ from django.db import DatabaseError, DataError, IntegrityError, connection, tran
 from telemetry import beside, rollups, uses
 from telemetry.audit.chain import Chain
 from telemetry.audit.pruning import Part, Place, prune_part
+from telemetry.bulk import insert
 from telemetry.journal import Entry, is_alive
 from telemetry.journal_faults import JournalFaults
 from telemetry.log_rows import is_row_of, row_of
@@ -302,7 +303,7 @@ class Writer:
                 return 0
             rows = [row_of(record) for record in unique.values()]
             head = self._chain.extend(rows)
-            RequestLog.objects.bulk_create(rows, batch_size=500)
+            insert(RequestLog, rows)
             self._try("Calls are not summed up", lambda: rollups.add(rows))
             self._try("Uses of methods are not noted", lambda: uses.add(rows))
             self._on_rows(_last_use(unique.values()))
