@@ -13,6 +13,8 @@ DATABASE = os.environ.pop("LLM_CALLER_TEST_DATABASE_URL", os.environ.get("PYTEST
 other, the first process says it to the others."""
 os.environ["PYTEST_GATEWAY_DATABASE"] = DATABASE
 os.environ["DATABASE_URL"] = DATABASE
+if os.environ.get("TEST_REQUIRE_POSTGRESQL") and not DATABASE.startswith("postgres"):
+    raise RuntimeError("These tests would run on SQLite; PostgreSQL is wanted (uat/with_postgresql.sh)")
 
 for _name in [name for name in os.environ if name.startswith("LLM_CALLER_") and name not in SECRETS]:
     del os.environ[_name]

@@ -28,5 +28,5 @@ as_owner pg_ctl -D "$data/db" -w -l "$data/log" \
     -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$data -c fsync=off" start >/dev/null
 as_owner createdb -h 127.0.0.1 -p "$port" -U llm llm_caller
 export DATABASE_URL="postgres://llm@127.0.0.1:$port/llm_caller"
-export LLM_CALLER_TEST_DATABASE_URL="$DATABASE_URL"
+export LLM_CALLER_TEST_DATABASE_URL="$DATABASE_URL" TEST_REQUIRE_POSTGRESQL=1
 "$@"
