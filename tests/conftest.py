@@ -29,10 +29,10 @@ from pytest_django.plugin import blocking_manager_key
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from environment import DATABASE, SECRETS  # noqa: E402 - the path is set above
+import prefork  # noqa: E402 - the path is set above
+from environment import DATABASE, SECRETS  # noqa: E402
 from fake_provider import FakeProvider  # noqa: E402
 
-SERVE = (sys.executable, str(ROOT / "manage.py"), "serve")
 BOB, CHARLIE = "bob-token", "charlie-token"
 ALL_METHODS = ["chat", "chatStream", "embed", "getHealth", "models"]
 
@@ -103,7 +103,7 @@ class RunningGateway:
             "DATABASE_URL": own_database(),
             **env,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | prefork.Forked | None = None
         self.client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
 
     @property
@@ -112,10 +112,19 @@ class RunningGateway:
         return Path(self.env["LLM_CALLER_STATE_DIR"]) / "llm-caller.sqlite3"
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-        done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, check=False)
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            code = self._run(arguments, out.fileno(), err.fileno()).wait()
+            out.seek(0)
+            err.seek(0)
+            done = subprocess.CompletedProcess(arguments, code, out.read(), err.read())
         assert not check or done.returncode == 0, done.stderr
         return done
+
+    def _run(self, arguments: Sequence[str], out: int, err: int) -> subprocess.Popen[bytes] | prefork.Forked:
+        if prefork.fits(self.env):
+            return prefork.start(ROOT / "manage.py", arguments, self.env, out, err)
+        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        return subprocess.Popen(command, env=self.env, cwd=ROOT, stdout=out, stderr=err)
 
     @contextmanager
     def without_table(self, table: str) -> Iterator[None]:
@@ -137,10 +146,14 @@ class RunningGateway:
             if document is not None:
                 (folder / name).write_text(json.dumps(document))
 
-    def start(self, *, ready: bool = True, command: Sequence[str] = SERVE) -> None:
+    def start(self, *, ready: bool = True, command: Sequence[str] = ()) -> None:
+        """`command`: instead of the one that serves."""
         self.stdout, self.stderr = self.folder / "stdout.log", self.folder / "stderr.log"
         with self.stdout.open("ab") as out, self.stderr.open("ab") as err:
-            self.process = subprocess.Popen(command, env=self.env, cwd=ROOT, stdout=out, stderr=err)
+            if command:
+                self.process = subprocess.Popen(command, env=self.env, cwd=ROOT, stdout=out, stderr=err)
+            else:
+                self.process = self._run(["serve"], out.fileno(), err.fileno())
         if ready:
             self.wait_ready(60)
 
