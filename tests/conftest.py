@@ -277,13 +277,16 @@ def slow_reader(gateway: RunningGateway, body: dict[str, Any]) -> Iterator[HTTPR
 
 
 @functools.cache
-def tables() -> Path:
-    """A database file with its tables and nothing in them: to make them is half of what `prepare` does."""
-    folder = Path(tempfile.mkdtemp(prefix="tables-", dir=os.environ["LLM_CALLER_STATE_DIR"]))
+def prepared_state() -> Path:
+    """A state folder with a database that has its tables and nothing in them, and with static files: to make these is
+    most of what `prepare` does."""
+    folder = Path(tempfile.mkdtemp(prefix="prepared-", dir=os.environ["LLM_CALLER_STATE_DIR"]))
     with closing(RunningGateway(folder, {"DATABASE_URL": ""})) as gateway:
         gateway.database.parent.mkdir(mode=0o700)
         gateway.manage("migrate", "--no-input")
-        return gateway.database
+        collected = "import sys; from gateway.static_files import collect; collect(sys.stderr)"
+        gateway.manage("shell", "-v", "0", "-c", collected)
+        return gateway.database.parent
 
 
 @contextmanager
@@ -299,8 +302,7 @@ def running_gateway(
     with closing(RunningGateway(folder, env or {})) as gateway:
         gateway.configure(providers, clients or registry())
         if not gateway.env["DATABASE_URL"]:
-            gateway.database.parent.mkdir(mode=0o700, exist_ok=True)
-            shutil.copy(tables(), gateway.database)
+            shutil.copytree(prepared_state(), gateway.database.parent, dirs_exist_ok=True)
         gateway.manage("prepare", "--no-uat-token")
         if start:
             gateway.start()

@@ -14,7 +14,7 @@ from django.db import DatabaseError, transaction
 
 from clients.loader import is_known, issue
 from clients.types import METHODS
-from gateway import envfile, odd_settings
+from gateway import envfile, odd_settings, static_files
 from gateway.attribution import attributed
 from gateway.backups import SaveError, backups_of, write_new
 from gateway.checks import lost_tokens, startup_problems, unsafe_settings
@@ -111,7 +111,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
         # Before anything is made under keys that do not fit what is stored: a lost environment file was made anew.
         refuse(startup_problems())
-        call_command("collectstatic", interactive=False, verbosity=0, stdout=self.stderr)
+        static_files.collect(self.stderr)
         self._copy_examples()
         self._make_admin()
         self._import_changed()
