@@ -2,9 +2,7 @@
 
 from datetime import UTC, datetime
 
-import msgspec
-
-from telemetry.audit.canonical import canonical, settled
+from telemetry.audit.canonical import canonical, settled_json
 from telemetry.audit.chain import row_of as facts_of
 from telemetry.models import RequestLog
 from telemetry.types import UNKNOWN, CallRecord
@@ -27,7 +25,7 @@ def row_of(record: CallRecord) -> RequestLog:
         provider=record.provider,
         model=_text(record.model, 500),
         strategy=record.strategy,
-        attempts=settled([msgspec.json.decode(attempt) for attempt in record.attempts]),
+        attempts=[settled_json(attempt) for attempt in record.attempts],
         outcome=record.outcome,
         reason=record.reason[:50],
         status=record.status,
@@ -40,7 +38,7 @@ def row_of(record: CallRecord) -> RequestLog:
         bytes_out=_count(record.bytes_out, INT64),
         sanitised=record.sanitised,
         config_version=record.config_version,
-        decision=settled(msgspec.json.decode(record.decision)),
+        decision=settled_json(record.decision),
         request_digest=record.request_digest,
         prompt_digest=record.prompt_digest,
         answer_digest=record.answer_digest,

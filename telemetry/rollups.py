@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from telemetry.bulk import upsert
+from telemetry.bulk import read, upsert
 from telemetry.models import CallRollup, RequestLog
 from telemetry.sums import Sum, longest_possible
 
@@ -63,10 +63,14 @@ def by_minute(rows: Iterable[Any]) -> dict[Key, Sum]:
 
 
 def coarser(sums: Mapping[Key, Sum], period: str) -> dict[Key, Sum]:
-    found: dict[Key, Sum] = defaultdict(Sum)
+    found: dict[Key, Sum] = {}
     for (_, dimension, start, name), part in sums.items():
-        found[period, dimension, floor(start, period), name].merge(part)
-    return dict(found)
+        key = period, dimension, floor(start, period), name
+        if key in found:
+            found[key].merge(part)
+        else:
+            found[key] = part.copy()
+    return found
 
 
 def _stored(keys: Iterable[Key]) -> Iterator[tuple[Key, tuple[Any, ...]]]:
@@ -80,7 +84,7 @@ def _stored(keys: Iterable[Key]) -> Iterator[tuple[Key, tuple[Any, ...]]]:
     for (period, dimension), (starts, names) in groups.items():
         wanted |= Q(period=period, dimension=dimension, start__in=starts, name__in=names)
     if groups:
-        for row in CallRollup.objects.filter(wanted).values_list(*KEY, *SUMMED).iterator():
+        for row in read(CallRollup.objects.filter(wanted), (*KEY, *SUMMED)):
             yield row[: len(KEY)], row[len(KEY) :]
 
 

@@ -7,7 +7,7 @@ The price: an estimate is right to within its bucket, whose upper bound is at mo
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -63,6 +63,15 @@ class Sum:
         if call.first_event_ms is not None:
             _count(self.first_event, bisect_left(BUCKETS_MS, call.first_event_ms))
             self.longest_first_event_ms = max(self.longest_first_event_ms, call.first_event_ms)
+
+    def copy(self) -> "Sum":
+        shared = replace(self)
+        shared.outcomes, shared.latency, shared.first_event = (
+            self.outcomes.copy(),
+            self.latency.copy(),
+            self.first_event.copy(),
+        )
+        return shared
 
     def merge(self, other: "Sum") -> None:
         self.calls = _added(self.calls, other.calls)

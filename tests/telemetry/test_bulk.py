@@ -10,7 +10,7 @@ from calls import NOW, call
 from django.db import DatabaseError, connection, transaction
 from django.forms import model_to_dict
 
-from telemetry.bulk import insert, upsert
+from telemetry.bulk import insert, read, upsert
 from telemetry.models import MethodUse, RequestLog
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -114,3 +114,15 @@ def test_many_rows_are_one_statement(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         insert(RequestLog, [call(n) for n in range(300)])
     assert RequestLog.objects.count() == 300
+
+
+def test_what_is_read_is_what_the_orm_reads(django_assert_num_queries: Any) -> None:
+    insert(RequestLog, [call(n, **facts) for n, facts in enumerate(FITS)])
+    names = [field.name for field in RequestLog._meta.fields if field.name != "call_id"]
+    found = RequestLog.objects.filter(tool_id="bob").order_by("pk")
+    with django_assert_num_queries(1):
+        rows = list(read(found, names))
+    assert rows == list(found.values_list(*names))
+    assert len(rows) == len(FITS)
+    assert {row[names.index("started_at")].tzinfo for row in rows} == {UTC}
+    assert list(read(RequestLog.objects.filter(tool_id="nobody"), names)) == []

@@ -4,12 +4,13 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from recorded import audit, call, serve, writer
 
-from telemetry.audit.canonical import COLUMNS, Row, canonical, settled
+from telemetry.audit.canonical import COLUMNS, Row, canonical, settled, settled_json
 from telemetry.audit.keys import KeyFileError, open_signer, signatures
 from telemetry.audit.standing import faults
 from telemetry.audit.verification import verify
@@ -51,6 +52,21 @@ def test_the_fields_of_a_row_are_in_the_order_of_their_names_and_cover_every_col
 def test_whole_numbers_are_integers_and_others_have_three_decimals() -> None:
     told = settled({"a": [1.0, 0.12345, 1e300, 2**70, True, "x"]})
     assert told == {"a": [1, 0.123, "1e+300", str(2**70), True, "x"]}
+
+
+@given(json_values)
+@example([2**53 - 1, 2**53, -(2**53), 2**64, 10**30, 10**15, -(10**15)])
+@example([1e15, 1e16, 1.5e300, -0.0, 0.0004, 5e-324, 9007199254740992.0])
+@example({"12345678901234567890": "12345678901234567890", "e": 1.5})
+def test_a_text_is_settled_as_what_it_says(value: object) -> None:
+    text = json.dumps(value).encode()
+    try:
+        told = msgspec.json.decode(text)
+    except ValueError:
+        return  # no text of ours: a lone surrogate
+    expected = settled(told)
+    assert settled_json(text) == settled_json(msgspec.Raw(text)) == expected
+    assert json.dumps(settled_json(text)) == json.dumps(expected), "1 is not 1.0"
 
 
 def test_another_writer_goes_on_where_one_stopped(tmp_path: Path) -> None:

@@ -115,3 +115,11 @@ def test_calls_are_counted_by_outcome_whoever_was_asked() -> None:
     total = summed([outcome(), asked, *(outcome(outcome=one) for one in others)])
     assert total.outcomes == dict.fromkeys(("ok", *others), 1) | {"RATE_LIMIT": 2}
     assert (total.calls, total.errors) == (7, 6)
+
+
+def test_a_copy_shares_nothing_with_what_it_is_of() -> None:
+    summed = Sum(2, 1, 3, 4, {"ok": 1, "AUTH": 1}, [0, 2], [1], 7, 5)
+    before, copied = repr(summed), summed.copy()
+    assert copied == summed
+    copied.merge(summed)
+    assert repr(summed) == before
