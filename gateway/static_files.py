@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
@@ -39,7 +40,8 @@ def _read(path: Path) -> bytes:
 
 def _digest(made: Path) -> bytes:
     """Names, sizes and times of change, of all that is given out and of all that it is made of."""
-    sources = (storage.path(name) for finder in get_finders() for name, storage in finder.list([]))
+    passed_over = apps.get_app_config("staticfiles").ignore_patterns
+    sources = (storage.path(name) for finder in get_finders() for name, storage in finder.list(passed_over))
     results = (os.path.join(folder, name) for folder, _, names in os.walk(made) for name in names)
     told = (
         [version(name) for name in ("django", "whitenoise")],

@@ -67,6 +67,13 @@ def test_what_somebody_wrote_over_is_made_anew_where_its_time_says_so(state: Pat
     assert "red" in (state / "static" / "page.css").read_text()
 
 
+def test_what_an_editor_leaves_beside_the_files_is_passed_over(state: Path) -> None:
+    (state / "own" / ".#page.css").symlink_to("ada@desk.1234")
+    before = made(state)
+    collect(sys.stderr)
+    assert made(state) == before
+
+
 def test_a_folder_that_is_gone_is_made(state: Path) -> None:
     shutil.rmtree(state / "static")
     collect(sys.stderr)
