@@ -1,6 +1,7 @@
 """The guides of `docs/` as pages of the product: Markdown rendered, links between guides kept working."""
 
 import re
+import struct
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -20,6 +21,9 @@ GUIDES = {
 }
 _TO_GUIDE = re.compile(r"(?:\./)?([a-z]+)\.md(#.*)?")
 _IMAGE_NAME = re.compile(r"[a-z0-9-]{1,80}")
+_PICTURE = re.compile(r"images/(.*)\.png")
+_PNG = struct.Struct(">16x2I")
+"""Its head: width and height."""
 _OUTSIDE = re.compile(r"(?:https?://|#)")
 
 
@@ -37,6 +41,7 @@ def render(folder: Path, name: str, base: str) -> str | None:
         if token.type == "heading_open":
             token.attrSet("id", anchor(tokens[place + 1].content))
         for inner in token.children or ():
+            _measure(inner, folder)
             _relink(inner, base)
     rendered: str = markdown.renderer.render(tokens, markdown.options, {})
     return rendered
@@ -53,12 +58,26 @@ def image(folder: Path, name: str) -> Path | None:
     return path if _IMAGE_NAME.fullmatch(name) and path.exists() else None
 
 
+def _measure(token: Token, folder: Path) -> None:
+    """Pictures come when they are near, and their places are kept free: or a page would move under its reader, and
+    what is in focus out of sight."""
+    source = token.attrGet("src")
+    found = _PICTURE.fullmatch(source) if isinstance(source, str) else None
+    picture = image(folder, found[1]) if found else None
+    if picture:
+        with picture.open("rb") as file:
+            head = file.read(_PNG.size)
+        if len(head) == _PNG.size:
+            for name, pixels in zip(("width", "height"), _PNG.unpack(head), strict=True):
+                token.attrSet(name, str(pixels))
+        token.attrSet("loading", "lazy")
+
+
 def _relink(token: Token, base: str) -> None:
     """A link to another file of the checkout has no page here: it loses its target, not its text."""
     source = token.attrGet("src")
     if isinstance(source, str) and source.startswith("images/"):
         token.attrSet("src", f"{base}{source}")
-        token.attrSet("loading", "lazy")
     href = token.attrGet("href")
     if not isinstance(href, str) or _OUTSIDE.match(href):
         return

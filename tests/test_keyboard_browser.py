@@ -19,8 +19,9 @@ FOCUSED = """async () => {
         const {width, height, top, bottom, right} = it.getBoundingClientRect();
         return width > 0 && height > 0 && right > 0 && bottom > 0 && top < innerHeight;
     };
-    // The page scrolls to it with the next frame.
-    for (let frame = 0; frame < 30 && !isSeen(); frame++) await new Promise(requestAnimationFrame);
+    // The page scrolls to it with one of the next frames, of which a busy machine draws few.
+    const until = performance.now() + 5000;
+    while (performance.now() < until && !isSeen()) await new Promise(requestAnimationFrame);
     return {
         place: [...document.querySelectorAll("*")].indexOf(it),
         what: `${it.tagName} ${it.id || it.name || it.textContent.trim().slice(0, 30)}`,

@@ -1,6 +1,7 @@
 """The guides inside the product: complete, linked, harmless."""
 
 import re
+import struct
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,24 @@ def test_what_staff_may_open_in_a_minute_stands_in_the_guide(throttle: Throttle,
     assert period == "m"
     assert "in a minute" in throttle.message
     assert f"{most} {what}" in (DOCS / "operators.md").read_text()
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_every_picture_has_its_place_before_it_comes(name: str) -> None:
+    html = render(DOCS, name, "/docs/") or ""
+    pictures = re.findall(r'<img src="/docs/images/([^"]+)\.png"[^>]* width="(\d+)" height="(\d+)"', html)
+    assert len(pictures) == html.count("<img ")
+    for picture, width, height in pictures[:10]:
+        data = (DOCS / "images" / f"{picture}.png").read_bytes()
+        assert data[12:16] == b"IHDR"
+        assert (int(width), int(height)) == struct.unpack(">II", data[16:24])
+
+
+def test_a_picture_that_is_not_there_or_is_none_leaves_the_page_whole(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "cut.png").write_bytes(b"\x89PNG")
+    (tmp_path / "README.md").write_text("![one](images/cut.png) ![two](images/gone.png)\n\nText.\n")
+    html = render(tmp_path, "", "/docs/") or ""
+    assert html.count("<img ") == 2
+    assert "width" not in html
+    assert "Text." in html
