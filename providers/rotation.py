@@ -1,5 +1,6 @@
 """Stored credentials move under the newest encryption key, all of them or none."""
 
+from copy import copy
 from typing import NamedTuple
 
 from django.db import transaction
@@ -45,11 +46,13 @@ def rotate(keys: KeyRing) -> Rotated:
 
 
 def _reseal(row: Provider, keys: KeyRing) -> bool:
-    """Whether there was anything to do. Opens the credential in any case. Raises `SealError`."""
+    """Whether there was anything to do. Opens the credential in any case. Whoever watches changes finds the row as it
+    was read under the lock in `locked_as`. Raises `SealError`."""
     sealed, uid = bytes(row.stored_credential), str(row.uid)
     secret = keys.open(sealed, bound_to=uid)
     if keys.is_newest(sealed):
         return False
+    row.locked_as = copy(row)  # type: ignore[attr-defined]
     row.stored_credential = keys.seal(secret.reveal(), bound_to=uid)
     row.save(update_fields=["stored_credential"])
     return True

@@ -13,7 +13,8 @@ from django.core.management import call_command
 from django.db import transaction
 from fake_provider import FakeProvider
 
-from gateway.models import ConfigVersion
+from gateway.changes import TOLD
+from gateway.models import ConfigChange, ConfigVersion
 from providers.models import Provider
 from providers.rotation import UnopenedError, rotate
 from providers.secrets import KeyRing
@@ -98,6 +99,9 @@ def test_a_thousand_keys_move_within_five_seconds() -> None:
     print(f"1,000 credentials moved under the newest key in {took:.2f} s")
     assert took < 5
     assert opened(KeyRing([NEW]))["p-999"] == "key-999"
+    told = ConfigChange.objects.filter(table="providers.provider", action="changed")
+    assert told.count() == 1000
+    assert all(kept == ({}, {"stored_credential": TOLD}) for kept in told.values_list("before", "after"))
 
 
 SEAL = """
