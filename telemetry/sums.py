@@ -65,13 +65,8 @@ class Sum:
             self.longest_first_event_ms = max(self.longest_first_event_ms, call.first_event_ms)
 
     def copy(self) -> "Sum":
-        shared = replace(self)
-        shared.outcomes, shared.latency, shared.first_event = (
-            self.outcomes.copy(),
-            self.latency.copy(),
-            self.first_event.copy(),
-        )
-        return shared
+        lists = {"latency": self.latency.copy(), "first_event": self.first_event.copy()}
+        return replace(self, outcomes=self.outcomes.copy(), **lists)
 
     def merge(self, other: "Sum") -> None:
         self.calls = _added(self.calls, other.calls)

@@ -78,7 +78,7 @@ class Forked:
 
 
 @functools.cache
-def _server() -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
+def _server() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     with theirs:
@@ -90,7 +90,7 @@ def _server() -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
         )
     atexit.register(forks.wait)
     atexit.register(ours.close)  # which ends it
-    return ours, forks
+    return ours
 
 
 def fits(env: Mapping[str, str]) -> bool:
@@ -108,7 +108,7 @@ def start(script: Path, arguments: Sequence[str], env: Mapping[str, str], out: i
     limits = {name: resource.getrlimit(getattr(resource, name)) for name in LIMITS}
     asked = json.dumps({"argv": [str(script), *arguments], "env": dict(env), "limits": limits}).encode()
     with tells:
-        socket.send_fds(_server()[0], [asked], [out, err, tells.fileno()])
+        socket.send_fds(_server(), [asked], [out, err, tells.fileno()])
     return Forked(int(told.recv(16)), told)
 
 

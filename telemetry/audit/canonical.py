@@ -86,11 +86,10 @@ def settled(value: Any) -> Any:
         return int(value) if value.is_integer() else value
     if isinstance(value, int) and not isinstance(value, bool) and not -_SAFE < value < _SAFE:
         return repr(value)
-    # Most of a row is text, which is not worth a call.
     if isinstance(value, dict):
-        return {key: inner if type(inner) is str else settled(inner) for key, inner in value.items()}
+        return {key: settled(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [inner if type(inner) is str else settled(inner) for inner in value]
+        return [settled(inner) for inner in value]
     return value
 
 
