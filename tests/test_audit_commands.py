@@ -25,7 +25,7 @@ from gateway.changelog import operating_system_user
 from gateway.management.commands.write_journal import Command as WriteJournal
 from gateway.models import ConfigChange
 from gateway.places import audit_folder, journal_folder
-from telemetry.audit import verdict
+from telemetry.audit import reader, side_by_side, verdict
 from telemetry.audit.keys import open_signer
 from telemetry.journal import Journal
 from telemetry.models import (
@@ -121,6 +121,28 @@ def test_a_period_can_be_verified_alone(state: Path, arguments: tuple[str, ...],
 def test_a_change_outside_the_period_is_not_its_finding(state: Path) -> None:
     RequestLog.objects.filter(sequence=1).update(status=500)
     assert "nothing found" in run("audit_verify", "--since", "2030-01-01")
+
+
+@pytest.mark.parametrize("number", ["0", "65", "-1", "many", "²"])
+def test_a_number_of_processes_that_cannot_be_is_refused(state: Path, number: str) -> None:
+    with pytest.raises(CommandError, match="--processes: has to be a number from 1 to 64"):
+        call_command("audit_verify", f"--processes={number}")
+
+
+def test_processes_that_are_killed_leave_the_record_unverified(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "MANY", 0)
+    assert "5 rows verified" in run("audit_verify", "--processes=2")
+    monkeypatch.setattr(reader, "hashed", lambda page: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(
+        CommandError, match="cannot be verified: a process that verified was killed"
+    ) as refused:
+        call_command("audit_verify", "--processes=2")
+    assert refused.value.returncode == 2
+    told = verdict.told(audit_folder().folder)
+    assert told is not None
+    assert told.unverified == "a process that verified was killed"
 
 
 def test_a_period_that_ends_before_it_begins_is_refused(state: Path) -> None:

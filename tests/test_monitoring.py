@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,29 @@ from telemetry.exchange import ENDED
 from telemetry.families import FAMILIES
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, shared_fake: FakeProvider) -> Iterator[RunningGateway]:
-    """One for all tests here: each looks at what it adds."""
-    providers = {"providers": {"lmstudio_a": provider_entry(shared_fake.url)}}
+def started(folder: Path, fake: FakeProvider) -> AbstractContextManager[RunningGateway]:
+    providers = {"providers": {"lmstudio_a": provider_entry(fake.url)}}
     limited = {"toolId": "dora", "token": "dora-token", "allowedMethods": ["chat", "getHealth"]}
     limited |= {"rateLimit": {"maxRequests": 1, "intervalMs": 60_000}}
-    folder = tmp_path_factory.mktemp("gateway")
-    with running_gateway(folder, providers, registry(limited)) as running:
+    return running_gateway(folder, providers, registry(limited))
+
+
+@pytest.fixture
+def own(tmp_path: Path, shared_fake: FakeProvider) -> Iterator[RunningGateway]:
+    """For tests of all that a gateway has counted, or that leave it unwell."""
+    with started(tmp_path, shared_fake) as running:
         yield running
 
 
-def test_everything_that_happened_is_told(gateway: RunningGateway) -> None:
-    provider = "lmstudio_a"
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, shared_fake: FakeProvider) -> Iterator[RunningGateway]:
+    """One for all other tests here: each looks at what it adds."""
+    with started(tmp_path_factory.mktemp("gateway"), shared_fake) as running:
+        yield running
+
+
+def test_everything_that_happened_is_told(own: RunningGateway) -> None:
+    gateway, provider = own, "lmstudio_a"
     for model in ("echo", "503-then-ok-m", "status-400"):
         gateway.chat(model=model, provider=provider)
     gateway.frames()
@@ -175,11 +185,8 @@ def test_a_scrape_is_quick_and_holds_up_no_call(gateway: RunningGateway) -> None
     assert median < 250
 
 
-def test_a_journal_that_cannot_be_written_is_an_audit_failure(
-    gateway: RunningGateway, tmp_path: Path
-) -> None:
-    """The last of this file: the gateway is not well afterwards."""
-    journal = gateway.folder / "var" / "journal"
+def test_a_journal_that_cannot_be_written_is_an_audit_failure(own: RunningGateway, tmp_path: Path) -> None:
+    gateway, journal = own, own.folder / "var" / "journal"
     gateway.chat()
     journal.rename(tmp_path / "away")
     journal.write_text("in the way")

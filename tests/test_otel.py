@@ -86,22 +86,19 @@ def attributes(span: Any) -> dict[str, Any]:
     return {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in span.attributes}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def collector() -> Iterator[Collector]:
     with closing(Collector()) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def exporting(
-    tmp_path_factory: pytest.TempPathFactory, shared_fake: FakeProvider, collector: Collector
-) -> Iterator[RunningGateway]:
+@pytest.fixture
+def exporting(tmp_path: Path, shared_fake: FakeProvider, collector: Collector) -> Iterator[RunningGateway]:
     first = provider_entry(shared_fake.url, scores={"chat": 90})
     first["defaults"] = {"chat": "status-500"}
     providers = {"lmstudio_first": first, "lmstudio_second": provider_entry(shared_fake.url)}
     env = {"LLM_CALLER_OTEL_ENDPOINT": collector.url}
-    folder = tmp_path_factory.mktemp("gateway")
-    with running_gateway(folder, {"providers": providers}, env=env) as gateway:
+    with running_gateway(tmp_path, {"providers": providers}, env=env) as gateway:
         yield gateway
 
 
@@ -143,7 +140,7 @@ def test_a_start_without_the_extra_or_with_a_bad_url_is_refused(tmp_path: Path, 
 def test_a_call_is_exported_with_every_attempt_that_its_provider_can_find(
     exporting: RunningGateway, collector: Collector, shared_fake: FakeProvider
 ) -> None:
-    body = chat_body("the canary prompt")
+    body = chat_body("the traced prompt")
     answer = exporting.post("/mcp/chat", body, traceparent=PARENT)
     assert answer.status_code == 200
     call_id = answer.headers["x-llm-caller-call-id"]
@@ -162,7 +159,7 @@ def test_a_call_is_exported_with_every_attempt_that_its_provider_can_find(
     ]
     assert [span.status.code for span in attempts] == [2, 2, 0]
     assert {span.parent_span_id for span in attempts} == {call.span_id}
-    heard = [hit.headers["traceparent"] for hit in shared_fake.hits if "the canary prompt" in str(hit.body)]
+    heard = [hit.headers["traceparent"] for hit in shared_fake.hits if "the traced prompt" in str(hit.body)]
     assert heard == [f"00-{TRACE}-{span.span_id.hex()}-01" for span in attempts]
     for span in spans:
         assert call.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano
@@ -195,8 +192,8 @@ def test_streams_refusals_and_unsampled_calls(exporting: RunningGateway, collect
 def test_a_collector_that_refuses_costs_no_call_and_what_is_left_is_sent_at_the_end(
     exporting: RunningGateway, collector: Collector
 ) -> None:
-    """The last of this file: the gateway is stopped."""
     exporting.frames(provider="lmstudio_second")
+    exporting.chat("the canary prompt", provider="lmstudio_second")
     collector.status = 400
     for _ in range(20):
         assert exporting.chat(provider="lmstudio_second").status_code == 200

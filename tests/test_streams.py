@@ -110,6 +110,7 @@ def test_control_characters_are_removed_and_binary_is_dropped(shared: RunningGat
 def test_a_provider_that_fails_mid_stream_gives_one_error_frame(
     shared: RunningGateway, shared_fake: FakeProvider, model: str, code: str
 ) -> None:
+    before = len(shared_fake.hits_for(model))
     frames = shared.frames(model=model, provider="lmstudio_fake")
     errors = [f for f in frames if isinstance(f, dict) and "error" in f]
     assert [error["error"] for error in errors] == [code]
@@ -117,7 +118,7 @@ def test_a_provider_that_fails_mid_stream_gives_one_error_frame(
     assert frames[-2:] == [errors[0], "[DONE]"]
     assert not any(isinstance(f, dict) and f.get("type") == "completion" for f in frames)
     assert "PROVIDER-TEXT" not in str(frames)
-    assert len(shared_fake.hits_for(model)) == 1
+    assert len(shared_fake.hits_for(model)) - before == 1
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_a_client_that_leaves_stops_the_provider_within_a_second(
     )
     assert len(delays) == leaving
     assert max(delays) < 1
-    rows = shared.wait_for_records(leaving, outcome="CLIENT_CLOSED")
+    rows = shared.wait_for_records(leaving, outcome="CLIENT_CLOSED", model="endless")
     assert len(rows) == leaving
     assert all(row["bytes_out"] > 0 for row in rows)
     assert {attempt["classification"] for row in rows for attempt in row["attempts"]} == {"CANCELLED"}

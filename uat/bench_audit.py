@@ -114,6 +114,7 @@ def main() -> None:
         from telemetry.audit.pack import EvidencePack
         from telemetry.audit.places import AuditFolder
         from telemetry.audit.selection import Selection
+        from telemetry.audit.side_by_side import processors
         from telemetry.audit.verification import verify
         from telemetry.writer import Writer
 
@@ -129,7 +130,7 @@ def main() -> None:
         print(f"{'stored, rows/s':34}{rows / spent:12,.0f}   wanted >= 2,000")
         before = peak_mb()
         began = time.perf_counter()
-        verified = verify(signatures(place.public_keys()), place.copies)
+        verified = verify(signatures(place.public_keys()), place.copies, processes=processors())
         took = time.perf_counter() - began
         print(f"{'verified, rows/s':34}{verified.rows / took:12,.0f}   wanted >= 50,000")
         print(f"{'rows verified':34}{verified.rows:12,}")

@@ -88,7 +88,7 @@ def prove(signatures: Signatures, chain: str, first: int, last: int) -> Proof:
     hashes = {gone.last: gone.digest for gone in ledger.gone}
     findings += _at_start(ledger, start, hashes)
     walk = Walk(ledger, at=start, previous=ledger.mark(start) if start else ZEROS)
-    findings += walk.bodies(_noting(hashes, reader.bodies(chain, after=start, until=end)))
+    findings += walk.along(_noting(hashes, reader.hashes(chain, after=start, until=end)))
     findings += walk.end(marks[-1])
     return Proof(chain, start, marks, findings, hashes, walk.rows)
 
@@ -118,9 +118,7 @@ def _at_start(ledger: KnownLedger, start: int, hashes: dict[int, str]) -> Iterat
         hashes[start] = signed
 
 
-def _noting(
-    hashes: dict[int, str], bodies: Iterable[tuple[int, str, bytes]]
-) -> Iterator[tuple[int, str, bytes]]:
-    for sequence, claimed, body in bodies:
-        hashes[sequence] = claimed
-        yield sequence, claimed, body
+def _noting(hashes: dict[int, str], rows: Iterable[reader.Hashed]) -> Iterator[reader.Hashed]:
+    for row in rows:
+        hashes[row[0]] = row[1]
+        yield row

@@ -4,6 +4,7 @@ Plain SQL, because a verification reads millions: objects would cost more than h
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -21,28 +22,76 @@ TABLE = RequestLog._meta.db_table
 _decode = msgspec.json.decode
 _JSON = tuple(COLUMNS.index(name) for name in ("attempts", "decision", "sanitised"))
 _CALL_ID, _STARTED_AT = COLUMNS.index("call_id"), COLUMNS.index("started_at")
-_SEQUENCE = COLUMNS.index("sequence")
+_HASH, _SEQUENCE = 1, 2 + COLUMNS.index("sequence")
+Page = Sequence[Sequence[Any]]
+"""Rows: key, hash, and then `COLUMNS`."""
+Hashed = tuple[int, str, str]
+"""Of a row: its sequence number, the hash that it claims, and SHA-256 of its canonical bytes, in hex; of no bytes where no
+row of ours could hold what it holds."""
 
 
-def bodies(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tuple[int, str, bytes]]:
-    """Sequence number, the hash that the row claims, canonical bytes. What no row of ours could hold is b""."""
-    for claimed, values in _selected(chain, after, until):
-        yield values[_SEQUENCE], claimed, _canonical(values)
+def hashes(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[Hashed]:
+    for page in _read(chain, after, until):
+        yield from hashed(page)
 
 
 def rows(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tuple[Row, str]]:
     """The rows with the hash each claims. Raises `ValueError` for one that no row of ours could be."""
-    for claimed, values in _selected(chain, after, until):
-        yield Row(*_settle(values)), claimed
+    for page in _read(chain, after, until):
+        for row in page:
+            yield _row(row), row[_HASH]
 
 
-def _selected(chain: str, after: int, until: int | None) -> Iterator[tuple[str, Sequence[Any]]]:
+def hashed(page: Page) -> list[Hashed]:
+    return [(row[_SEQUENCE], row[_HASH], sha256(_canonical(row)).hexdigest()) for row in page]
+
+
+def _canonical(row: Sequence[Any]) -> bytes:
+    try:
+        return canonical(_row(row))
+    except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
+        return b""
+
+
+def _row(row: Sequence[Any]) -> Row:
+    _, _, *values = row
+    for index in _JSON:
+        values[index] = _decoded(values[index])
+    values[_CALL_ID] = _call_id(values[_CALL_ID])
+    values[_STARTED_AT] = _moment(values[_STARTED_AT])
+    return Row(*values)
+
+
+def pages(chain: str, after: int, until: int) -> Iterator[tuple[int, int]]:
+    """The parts to read one after the other: behind the first row named, up to the second. Each ends where a row was
+    signed: so what is read of rows that are pruned meanwhile can still be proved."""
+    while after < until:
+        upto = min(until, _next_signed(chain, after + AT_ONCE) or until)
+        yield after, upto
+        after = upto
+
+
+def _next_signed(chain: str, sequence: int) -> int | None:
+    """The first row from here on that a checkpoint signs."""
+    later = AuditCheckpoint.objects.filter(chain=chain, sequence__gte=sequence, sequence__lte=LARGEST)
+    return later.aggregate(first=Min("sequence"))["first"]
+
+
+def _read(chain: str, after: int, until: int | None) -> Iterator[Page]:
     """By sequence number and then by key: without its constraint a table could hold a number twice."""
     last = LARGEST if until is None else until
-    read = _paged if connection.vendor == "sqlite" else _streamed
-    found = read(chain, after, last)
-    for _, claimed, *values in found:
-        yield claimed, values
+    if connection.vendor != "sqlite":
+        # A reader keeps nobody out there, and pages would be a query each.
+        yield from read(chain, after, last)
+        return
+    # A statement that stays open keeps SQLite's writers out, for as long as somebody downloads.
+    for start, end in pages(chain, after, last):
+        yield from read(chain, start, end)
+
+
+def read(chain: str, after: int, upto: int) -> Iterator[Page]:
+    """The rows behind the first one named and up to the second, of one moment; in parts, where they are many."""
+    return (_parts if connection.vendor == "sqlite" else _streamed)(chain, after, upto)
 
 
 # Cast, or the driver would make a moment of it that has to be told as text again. What is no text only looks like one.
@@ -62,23 +111,8 @@ def _select(told: Mapping[str, str]) -> str:
     return f"SELECT {columns} FROM {TABLE}"  # noqa: S608 - our names
 
 
-def _paged(chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
-    """A statement that stays open keeps SQLite's writers out, for as long as somebody downloads. Each page is of one
-    moment and ends where a row was signed: so what is read of rows that are pruned meanwhile can still be proved."""
-    while after < last:
-        upto = min(last, _next_signed(chain, after + AT_ONCE) or last)
-        yield from _page(chain, after, upto)
-        after = upto
-
-
-def _next_signed(chain: str, sequence: int) -> int | None:
-    """The first row from here on that a checkpoint signs."""
-    later = AuditCheckpoint.objects.filter(chain=chain, sequence__gte=sequence, sequence__lte=LARGEST)
-    return later.aggregate(first=Min("sequence"))["first"]
-
-
-def _page(chain: str, after: int, upto: int) -> Iterator[Sequence[Any]]:
-    """In parts where somebody removed the signatures."""
+def _parts(chain: str, after: int, upto: int) -> Iterator[Page]:
+    """More than one where somebody removed the signatures."""
     place = (
         "sequence >= %s AND (sequence > %s OR id > %s) AND sequence <= %s AND typeof(sequence) = 'integer'"
     )
@@ -92,11 +126,10 @@ def _page(chain: str, after: int, upto: int) -> Iterator[Sequence[Any]]:
             # A text that is none stops the driver. As bytes it is told from the others, row by row.
             select_bytes = _select({name: _BYTES.format(f'"{name}"') for name in ("hash", *COLUMNS)})
             rows = [_as_text(row) for row in _fetched(ask.format(select_bytes), values)]
-        for row in rows:
-            yield _told(row) if bytes in map(type, row) else row
+        yield [_told(row) if bytes in map(type, row) else row for row in rows]
         if len(rows) < MOST_AT_ONCE:
             return
-        key, sequence = rows[-1][0], rows[-1][2 + _SEQUENCE]
+        key, sequence = rows[-1][0], rows[-1][_SEQUENCE]
 
 
 def _fetched(ask: str, values: Sequence[Any]) -> list[Any]:
@@ -118,28 +151,12 @@ def _as_text(row: Sequence[Any]) -> list[Any]:
     return [key, str(claimed).encode("ascii", "replace").decode(), *values]
 
 
-def _streamed(chain: str, after: int, last: int) -> Iterator[Sequence[Any]]:
-    """PostgreSQL would sort the whole chain anew for each page; there, a reader keeps nobody out."""
+def _streamed(chain: str, after: int, last: int) -> Iterator[Page]:
     where = "chain = %s AND sequence > %s AND sequence <= %s"
     with connection.chunked_cursor() as cursor:
         cursor.execute(f"{_select(_POSTGRESQL)} WHERE {where} ORDER BY sequence, id", (chain, after, last))
         while page := cursor.fetchmany(AT_ONCE):
-            yield from page
-
-
-def _canonical(values: Sequence[Any]) -> bytes:
-    try:
-        return canonical(Row(*_settle(values)))
-    except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
-        return b""
-
-
-def _settle(values: Any) -> Any:
-    for index in _JSON:
-        values[index] = _decoded(values[index])
-    values[_CALL_ID] = _call_id(values[_CALL_ID])
-    values[_STARTED_AT] = _moment(values[_STARTED_AT])
-    return values
+            yield page
 
 
 def _decoded(value: Any) -> Any:

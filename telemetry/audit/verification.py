@@ -16,7 +16,7 @@ from typing import Any
 from django.db.models import Max, QuerySet
 
 from telemetry import odd_rows
-from telemetry.audit import reader, storage
+from telemetry.audit import reader, side_by_side, storage
 from telemetry.audit.as_signed import columns
 from telemetry.audit.canonical import link_of
 from telemetry.audit.copied import Copied
@@ -71,10 +71,12 @@ def verify(
     since: datetime | None = None,
     until: datetime | None = None,
     most: int | None = MOST_FINDINGS,
+    processes: int = 1,
 ) -> Verified:
     """`outside`: the copies of the checkpoints; None when there are none to compare with. `own`: the chain whose copies
     have to reach as far as the database does. `since`, `until`: rows that were signed then, and what began then; and all
-    checkpoints. `most`: findings of a kind in a chain that are told; None for all. Raises `OSError` of the copies.
+    checkpoints. `most`: findings of a kind in a chain that are told; None for all. `processes`: those that read and hash
+    rows, where these are many. Raises `OSError` of the copies, and of processes.
     """
     verified = Verified(most=most)
     verified.add(storage.findings(of_period=bool(since or until)))
@@ -86,7 +88,7 @@ def verify(
         verified.add(chains_of(model, names))
     verified.add(_only_in_copies(names, outside, size, signatures, verified))
     # All of them now: what one has when its turn comes, may have come after the copies were measured.
-    chains = [_Chain(name, signatures, verified) for name in sorted(names)]
+    chains = [_Chain(name, signatures, verified, processes) for name in sorted(names)]
     for chain in chains:
         chain.walk(outside and Copied(chain.name, outside, size, own, signatures, began), since, until)
     return verified
@@ -113,8 +115,8 @@ def _only_in_copies(
 class _Chain:
     """One chain: walks along its rows, and along its checkpoints at the same pace."""
 
-    def __init__(self, chain: str, signatures: Signatures, verified: Verified) -> None:
-        self.name, self._signatures, self._verified = chain, signatures, verified
+    def __init__(self, chain: str, signatures: Signatures, verified: Verified, processes: int) -> None:
+        self.name, self._signatures, self._verified, self._processes = chain, signatures, verified, processes
         rows = RequestLog.objects.filter(chain=chain, sequence__lte=reader.LARGEST)
         newest = rows.aggregate(last=Max("sequence"))["last"]
         kept = AuditCheckpoint.objects.filter(chain=chain, number__lte=reader.LARGEST).order_by("-number")
@@ -146,7 +148,8 @@ class _Chain:
 
     def _along(self, walk: Walk, end: int) -> int:
         try:
-            self._verified.add(walk.bodies(reader.bodies(self.name, after=walk.at, until=end)))
+            rows = side_by_side.hashes(self.name, after=walk.at, until=end, processes=self._processes)
+            self._verified.add(walk.along(rows))
         except UNREADABLE as error:
             self._verified.add([self._unread(walk.at, error)])
             walk.at = end

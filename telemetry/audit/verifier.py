@@ -350,23 +350,21 @@ class Walk:
         self.at, self.previous = at, previous
         self.rows = self._row = 0
 
-    def bodies(self, rows: Iterable[tuple[int, str, bytes]]) -> Iterator[Finding]:
-        """Sequence number, the hash that the row claims, and its canonical bytes. In order."""
+    def along(self, rows: Iterable[tuple[int, str, str]]) -> Iterator[Finding]:
+        """Sequence number, the hash that the row claims, and that of its canonical bytes, in hex. In order."""
         mark_of, is_back = self._ledger.mark, self._ledger.is_back
         at, previous = self.at, self.previous
-        for sequence, claimed, body in rows:
+        for sequence, claimed, body_hash in rows:
             if sequence != at + 1:
                 self.passed(at, previous)
                 yield from self.to(sequence)
                 at, previous = self.at, self.previous
                 if sequence <= at:
                     continue
-            if previous is not None:
-                digest = sha256(f"{previous}:{sha256(body).hexdigest()}".encode()).hexdigest()
-                if digest != claimed:
-                    yield Finding(
-                        "changed", self._ledger.chain, sequence, "the row is not the one that was recorded"
-                    )
+            if previous is not None and linked(previous, body_hash) != claimed:
+                yield Finding(
+                    "changed", self._ledger.chain, sequence, "the row is not the one that was recorded"
+                )
             mark = mark_of(sequence)
             if mark is not None and mark != claimed:
                 words = "its hash is not the one that was signed: it, or rows before it, were made anew"
@@ -803,7 +801,7 @@ class PackWalk:
         if sequence > walk.at:
             self._count(chain, sequence, str(entry.get("startedAt")))
         claimed = str(entry.pop("hash", ""))
-        yield from walk.bodies([(sequence, claimed, encoded(entry))])
+        yield from walk.along([(sequence, claimed, sha256(encoded(entry)).hexdigest())])
 
     def _beginning(self, ledger: Ledger, sequence: int, entry: dict[str, Any]) -> Iterator[Finding]:
         """A row that tells which hash it follows begins a part of its own. Only behind what was passed: a part that is

@@ -181,14 +181,14 @@ def test_what_cannot_be_proved_is_not_read_from_the_first_row_on_each_time(
     AuditCheckpoint.objects.update(line="x")
     monkeypatch.setattr(pruning, "ROWS_A_TOMBSTONE", 10)
     read: list[int] = []
-    bodies = reader.bodies
+    hashes = reader.hashes
 
-    def counted(chain: str, **more: int) -> Iterator[tuple[int, str, bytes]]:
-        for body in bodies(chain, **more):
-            read.append(body[0])
-            yield body
+    def counted(chain: str, **more: int) -> Iterator[reader.Hashed]:
+        for each in hashes(chain, **more):
+            read.append(each[0])
+            yield each
 
-    monkeypatch.setattr(reader, "bodies", counted)
+    monkeypatch.setattr(reader, "hashes", counted)
     with pytest.raises(NotAsSigned, match="checkpoint 1 of chain"):
         scheduled(folder)
     assert read == []

@@ -1,6 +1,7 @@
 """`manage.py audit_verify`: whether the record is what was signed."""
 
 import os
+from argparse import ArgumentTypeError
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from gateway import changelog
 from gateway.moments import moment
 from gateway.places import audit_folder
 from gateway.verifying import BY_SCHEDULE
-from telemetry.audit import verdict
+from telemetry.audit import side_by_side, verdict
 from telemetry.audit.copies import Copies
 from telemetry.audit.keys import KeyFileError, read_public, signatures
 from telemetry.audit.verification import Verified, keep, verify
@@ -21,6 +22,7 @@ from telemetry.audit.verifier import MOST_FINDINGS, Finding, key_id, shown, told
 from telemetry.unreadable import UNREADABLE, is_lasting
 
 NICENESS = 10
+MOST_PROCESSES = 64
 NAMELESS = "the file that names the chain of this writer is missing, so that nothing says how far its copies have to reach"
 
 
@@ -56,6 +58,14 @@ class Command(BaseCommand):
             help="as the server begins it: gives way to other processes, and its history names the schedule",
         )
 
+        parser.add_argument(
+            "--processes",
+            type=_processes,
+            metavar="N",
+            default=side_by_side.processors(),
+            help="that read and hash rows side by side where they are many; default here is %(default)s, and 1 with --scheduled",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["scheduled"]:
             os.nice(NICENESS)
@@ -78,6 +88,7 @@ class Command(BaseCommand):
                 since=options["since"],
                 until=options["until"],
                 most=None if options["all"] else MOST_FINDINGS,
+                processes=1 if options["scheduled"] else options["processes"],
             )
         except (KeyFileError, OSError, *UNREADABLE) as error:
             if whole and is_lasting(error):
@@ -125,6 +136,12 @@ class Command(BaseCommand):
         self.stdout.write(f"Compared with {verified.copies} copies of checkpoints in {copies.path}")
         if not keys:
             self.stdout.write("No public key is known here yet: nothing was ever signed.")
+
+
+def _processes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
+        raise ArgumentTypeError(f"has to be a number from 1 to {MOST_PROCESSES}")
+    return int(text)
 
 
 def _why(error: Exception) -> str:
