@@ -24,7 +24,11 @@ def insert(model: type[Model], rows: Iterable[Model]) -> None:
     `ValueError`, `TypeError` or `OverflowError` of a value that cannot be written."""
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, AutoField)]
     values = attrgetter(*(field.attname for field in fields))
-    _execute(_insert(model, fields), fields, map(values, rows))
+    stored = _as_stored(fields, map(values, rows))
+    if connection.vendor == "postgresql":
+        _copy(model, fields, stored)
+    else:
+        _execute(_insert(model, fields), stored)
 
 
 def upsert(
@@ -40,7 +44,7 @@ def upsert(
     asked = (
         f"{_insert(model, fields)} ON CONFLICT ({', '.join(columns[: len(key)])}) DO UPDATE SET {replaced}"
     )
-    _execute(asked, fields, rows)
+    _execute(asked, _as_stored(fields, rows))
 
 
 def read(found: "QuerySet[Any]", names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -69,17 +73,31 @@ def _columns(fields: "Sequence[Field[Any, Any]]") -> list[str]:
     return [connection.ops.quote_name(field.column) for field in fields]
 
 
-def _execute(asked: str, fields: "Sequence[Field[Any, Any]]", rows: Iterable[Sequence[Any]]) -> None:
+def _as_stored(fields: "Sequence[Field[Any, Any]]", rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
     """A column at a time: most are written as they are."""
     columns = list(zip(*rows, strict=True))
-    if not columns:
-        return
-    for n, field in enumerate(fields):
-        as_stored = _adapted(field)
-        if as_stored is not None:
-            columns[n] = tuple(map(as_stored, columns[n]))
-    with connection.cursor() as cursor:
-        cursor.executemany(asked, list(zip(*columns, strict=True)))
+    if columns:
+        for n, field in enumerate(fields):
+            as_stored = _adapted(field)
+            if as_stored is not None:
+                columns[n] = tuple(map(as_stored, columns[n]))
+    return list(zip(*columns, strict=True))
+
+
+def _execute(asked: str, rows: list[Sequence[Any]]) -> None:
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(asked, rows)
+
+
+def _copy(model: type[Model], fields: "Sequence[Field[Any, Any]]", rows: list[Sequence[Any]]) -> None:
+    """PostgreSQL takes rows by COPY for half of what a statement for each costs."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    asked = f"COPY {table} ({', '.join(_columns(fields))}) FROM STDIN"
+    # Django wraps what it knows of a cursor, and COPY is psycopg's own.
+    with connection.cursor() as cursor, connection.wrap_database_errors, cursor.cursor.copy(asked) as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def _adapted(field: "Field[Any, Any]") -> Callable[[Any], Any] | None:

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ODD = {
     "model": "größer 🙂 'quoted' \"twice\" %s \\ ?",
+    "reason": "\\N",
+    "claimed_tool": "\\.\ttab\r\nline \\x41 \b\v",
     "attempts": [{"provider": "gpu", "durationMs": 1.5, "note": "é\u2028%s"}, {"retried": True, "key": None}],
     "decision": {"rule": "rank", "deep": {"list": [1, [2, [3]]], "empty": {}}},
     "sanitised": {"think": 2},
@@ -111,7 +113,8 @@ def test_nothing_is_asked_for_no_rows(django_assert_num_queries: Any) -> None:
 
 
 def test_many_rows_are_one_statement(django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(1):
+    counted = 0 if connection.vendor == "postgresql" else 1  # Django counts no COPY
+    with django_assert_num_queries(counted):
         insert(RequestLog, [call(n) for n in range(300)])
     assert RequestLog.objects.count() == 300
 
