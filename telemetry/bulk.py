@@ -1,4 +1,4 @@
-"""Many small rows at once, written by one prepared statement, and read.
+"""Many small rows at once, written by one statement, and read.
 
 The ORM asks each field of each row for each of its values: for a batch of calls and the sums beside it, that was most
 of the time of the journal's writer.
