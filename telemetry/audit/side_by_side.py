@@ -12,13 +12,15 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Semaphore
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, connections
 
 from telemetry.audit import reader
 from telemetry.unreadable import UNREADABLE
+
+if TYPE_CHECKING:  # few systems have none, and there nothing else should miss it
+    from multiprocessing.synchronize import Semaphore
 
 MANY = 20_000
 """Rows, from which on it is worth to begin processes."""
@@ -76,7 +78,7 @@ class _Worker:
     """`turn`: when to read; `next_turn`: of the process that reads the page behind. `others`: the ends of other workers'
     pipes, which this one has to close, so that each learns when the process that walks is no more."""
 
-    def __init__(self, chain: str, turn: Semaphore, next_turn: Semaphore, others: list[Connection]) -> None:
+    def __init__(self, chain: str, turn: "Semaphore", next_turn: "Semaphore", others: list[Connection]) -> None:
         self.pipe, far = _fork.Pipe()
         inherited = [*others, self.pipe]
         arguments = (chain, far, turn, next_turn, inherited)
@@ -108,7 +110,7 @@ class _Worker:
 
 
 def _work(
-    chain: str, pipe: Connection, turn: Semaphore, next_turn: Semaphore, inherited: list[Connection]
+    chain: str, pipe: Connection, turn: "Semaphore", next_turn: "Semaphore", inherited: list[Connection]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the process that walks ends the others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -125,7 +127,7 @@ def _work(
     next_turn.release()
 
 
-def _answer(pipe: Connection, parts: Iterator[reader.Page], next_turn: Semaphore) -> None:
+def _answer(pipe: Connection, parts: Iterator[reader.Page], next_turn: "Semaphore") -> None:
     """The last part is hashed while the next page is read."""
     part: reader.Page = ()
     try:

@@ -57,7 +57,6 @@ class Command(BaseCommand):
             action="store_true",
             help="as the server begins it: gives way to other processes, and its history names the schedule",
         )
-
         parser.add_argument(
             "--processes",
             type=_processes,
