@@ -78,7 +78,9 @@ class _Worker:
     """`turn`: when to read; `next_turn`: of the process that reads the page behind. `others`: the ends of other workers'
     pipes, which this one has to close, so that each learns when the process that walks is no more."""
 
-    def __init__(self, chain: str, turn: "Semaphore", next_turn: "Semaphore", others: list[Connection]) -> None:
+    def __init__(
+        self, chain: str, turn: "Semaphore", next_turn: "Semaphore", others: list[Connection]
+    ) -> None:
         self.pipe, far = _fork.Pipe()
         inherited = [*others, self.pipe]
         arguments = (chain, far, turn, next_turn, inherited)
