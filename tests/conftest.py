@@ -16,9 +16,9 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,13 @@ BOB, CHARLIE = "bob-token", "charlie-token"
 ALL_METHODS = ["chat", "chatStream", "embed", "getHealth", "models"]
 
 
+unblocked: Callable[[], AbstractContextManager[object]] = nullcontext
+"""Within it the database may be asked. Where gateways run for something else than a test, it may be anyway."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    global PYTEST
-    PYTEST = config
+    global unblocked
+    unblocked = lambda: config.stash[blocking_manager_key].unblock()  # noqa: E731 - set after this hook
 
 
 def provider_entry(url: str, **more: Any) -> dict[str, Any]:
@@ -234,7 +238,7 @@ class RunningGateway:
         place = {**connections.databases["default"], "NAME": name}
         own = load_backend(place["ENGINE"]).DatabaseWrapper(place, alias="gateway")
         connections["gateway"] = own
-        with PYTEST.stash[blocking_manager_key].unblock(), closing(own):
+        with unblocked(), closing(own):
             rows = list(RequestLog.objects.using("gateway").filter(**conditions).order_by("pk").values())
         told: list[dict[str, Any]] = json.loads(json.dumps(rows, default=str))
         return told

@@ -9,6 +9,7 @@ Chromium.
 """
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import django
 import environment  # noqa: F401 - the tests' settings, before anything reads them
 from picture_acts import logged_in
 from picture_book import SCHEMES, Shot, Step, book
@@ -118,6 +120,8 @@ def main() -> None:
     wanted = parser.parse_args().only
     shots = [shot for group in GROUPS.values() for shot in group if not wanted or shot.name in wanted]
     IMAGES.mkdir(exist_ok=True)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "gateway.settings"
+    django.setup()  # rows of the gateways' databases are asked for from here
     with browsing() as browser:
         if not wanted or "walk" in wanted:
             walk(browser, WALK)
