@@ -91,7 +91,7 @@ def _execute(asked: str, rows: list[Sequence[Any]]) -> None:
 
 
 def _copy(model: type[Model], fields: "Sequence[Field[Any, Any]]", rows: list[Sequence[Any]]) -> None:
-    """PostgreSQL takes rows by COPY for half of what a statement for each costs."""
+    """A statement for each row, even a prepared one, costs PostgreSQL more than the row does."""
     table = connection.ops.quote_name(model._meta.db_table)
     asked = f"COPY {table} ({', '.join(_columns(fields))}) FROM STDIN"
     # Django wraps what it knows of a cursor, and COPY is psycopg's own.
