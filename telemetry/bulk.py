@@ -14,7 +14,7 @@ import msgspec
 from django.db import connection
 from django.db.models import AutoField, DateTimeField, Field, JSONField, Model, QuerySet, UUIDField
 
-_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.decode
+_encode, _decode = msgspec.json.Encoder(order="deterministic").encode, msgspec.json.decode
 
 
 def insert(model: type[Model], rows: Iterable[Model]) -> None:

@@ -58,9 +58,9 @@ class Copied:
                 words = "the database says otherwise than the copy outside of it"
                 yield Finding("checkpoint", self._chain, kept.number, words)
 
-    def mark(self, sequence: int) -> str | None:
-        """The hash that only the copies say was signed for this row."""
-        return self._marks.get(sequence)
+    def marks(self, first: int, last: int) -> dict[int, str]:
+        """The hashes that only the copies say were signed, for these rows and those between."""
+        return {sequence: self._marks[sequence] for sequence in self._marks.keys() & range(first, last + 1)}
 
     def upto(self, sequence: int, ledger: Ledger) -> Iterator[Finding]:
         """Where the database has no more: reads on until a copy signs this row, or one behind it."""

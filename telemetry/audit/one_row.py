@@ -8,7 +8,7 @@ from telemetry.audit.as_signed import columns
 from telemetry.audit.canonical import canonical
 from telemetry.audit.chain import row_of
 from telemetry.audit.proof import KnownLedger
-from telemetry.audit.verifier import ZEROS, Finding, Ledger, Signatures, Walk
+from telemetry.audit.verifier import ZEROS, Finding, Ledger, Run, Signatures, Walk
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 from telemetry.unreadable import UNREADABLE
 
@@ -50,7 +50,7 @@ def _found(ledger: KnownLedger, row: RequestLog, closing: AuditCheckpoint) -> It
         words = "the row before it is missing, so that nobody can tell whether it is as it was recorded"
         yield Finding("deleted", row.chain, first - 1, words)
     found: list[Finding] = []
-    yield from walk.along(_with(row, reader.hashes(row.chain, after=walk.at, until=last), found))
+    yield from walk.along(_with(row, reader.runs(row.chain, after=walk.at, until=last), found))
     yield from found
     yield from walk.end(last)
     if not walk.is_closed():
@@ -61,13 +61,14 @@ def _unsigned(row: RequestLog) -> Finding:
     return Finding("unsigned", row.chain, row.sequence or 0, "no signature covers it")
 
 
-def _with(row: RequestLog, rows: Iterable[reader.Hashed], found: list[Finding]) -> Iterator[reader.Hashed]:
-    """What is shown may have come by another way through the database than what is verified."""
-    shown = (row.sequence, row.hash, _body_hash(row))
+def _with(row: RequestLog, runs: Iterable[Run], found: list[Finding]) -> Iterator[Run]:
+    """What is shown may have come by another way through the database than what is verified. It is the first one that is
+    read, so a run begins with it."""
+    shown = (row.sequence, _body_hash(row), row.hash)
     is_there = False
-    for each in rows:
-        is_there = is_there or each == shown
-        yield each
+    for run in runs:
+        is_there = is_there or (run.first, run.body_hash, run.claimed[0]) == shown
+        yield run
     if not is_there:
         words = "the row that is shown is not the one in the chain"
         found.append(Finding("forged", row.chain, row.sequence or 0, words))

@@ -10,7 +10,7 @@ from typing import Any
 from telemetry.audit import reader
 from telemetry.audit.canonical import link_of
 from telemetry.audit.stones import covering
-from telemetry.audit.verifier import ZEROS, Finding, Ledger, Signatures, Walk
+from telemetry.audit.verifier import ZEROS, Finding, Ledger, Run, Signatures, Walk
 from telemetry.models import AuditCheckpoint, RequestLog
 
 
@@ -19,8 +19,8 @@ class KnownLedger(Ledger):
 
     link_of = staticmethod(link_of)
 
-    def is_back(self, sequence: int) -> bool:
-        return self.over(sequence) is not None
+    def back(self, first: int, last: int) -> set[int]:
+        return {sequence for sequence in range(first, last + 1) if self.over(sequence) is not None}
 
 
 @dataclass
@@ -88,7 +88,7 @@ def prove(signatures: Signatures, chain: str, first: int, last: int) -> Proof:
     hashes = {gone.last: gone.digest for gone in ledger.gone}
     findings += _at_start(ledger, start, hashes)
     walk = Walk(ledger, at=start, previous=ledger.mark(start) if start else ZEROS)
-    findings += walk.along(_noting(hashes, reader.hashes(chain, after=start, until=end)))
+    findings += walk.along(_noting(hashes, reader.runs(chain, after=start, until=end)))
     findings += walk.end(marks[-1])
     return Proof(chain, start, marks, findings, hashes, walk.rows)
 
@@ -118,7 +118,7 @@ def _at_start(ledger: KnownLedger, start: int, hashes: dict[int, str]) -> Iterat
         hashes[start] = signed
 
 
-def _noting(hashes: dict[int, str], rows: Iterable[reader.Hashed]) -> Iterator[reader.Hashed]:
-    for row in rows:
-        hashes[row[0]] = row[1]
-        yield row
+def _noting(hashes: dict[int, str], runs: Iterable[Run]) -> Iterator[Run]:
+    for run in runs:
+        hashes.update(enumerate(run.claimed, run.first))
+        yield run

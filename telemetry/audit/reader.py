@@ -6,13 +6,13 @@ Plain SQL, because a verification reads millions: objects would cost more than h
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from django.db import OperationalError, connection
 from django.db.models import Min
 
-from telemetry.audit.canonical import COLUMNS, Row, canonical, stamp
+from telemetry.audit.canonical import COLUMNS, Row, canonical
+from telemetry.audit.verifier import Run, linked
 from telemetry.models import AuditCheckpoint, RequestLog
 
 AT_ONCE, MOST_AT_ONCE = 2000, 20_000
@@ -20,17 +20,26 @@ LARGEST = 2**63 - 1
 """Of the numbers that a column holds. SQLite also keeps texts there, which come after all numbers."""
 TABLE = RequestLog._meta.db_table
 _decode = msgspec.json.decode
-_JSON = tuple(COLUMNS.index(name) for name in ("attempts", "decision", "sanitised"))
+_JSON = {
+    COLUMNS.index(name): nothing
+    for name, nothing in (("attempts", "[]"), ("decision", "{}"), ("sanitised", "{}"))
+}
 _CALL_ID, _STARTED_AT = COLUMNS.index("call_id"), COLUMNS.index("started_at")
 _HASH, _SEQUENCE = 1, 2 + COLUMNS.index("sequence")
 Page = Sequence[Sequence[Any]]
 """Rows: key, hash, and then `COLUMNS`."""
-Hashed = tuple[int, str, str]
-"""Of a row: its sequence number, the hash that it claims, and SHA-256 of its canonical bytes, in hex; of no bytes where no
-row of ours could hold what it holds."""
+_NOTHING = msgspec.Raw(b"")
+_Verbatim = msgspec.defstruct(
+    "_Verbatim",
+    [(name, Any, _NOTHING if n in _JSON else getattr(Row(), name)) for n, name in enumerate(COLUMNS)],
+    rename="camel",
+    omit_defaults=True,
+)
+"""A `Row` with the texts of its JSON."""
+_encode, _as_one_value = msgspec.json.Encoder().encode, msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def hashes(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[Hashed]:
+def runs(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[Run]:
     for page in _read(chain, after, until):
         yield from hashed(page)
 
@@ -42,15 +51,48 @@ def rows(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tu
             yield _row(row), row[_HASH]
 
 
-def hashed(page: Page) -> list[Hashed]:
-    return [(row[_SEQUENCE], row[_HASH], sha256(_canonical(row)).hexdigest()) for row in page]
+def hashed(page: Page) -> list[Run]:
+    """A row that no row of ours could be has the hash of no bytes."""
+    found: list[Run] = []
+    at, previous = 0, ""
+    likely, other = _verbatim, _canonical
+    for row in page:
+        sequence, claimed = row[_SEQUENCE], row[_HASH]
+        follows = sequence == at + 1 and found
+        if follows and linked(previous, likely(row)) == claimed:
+            found[-1].claimed.append(claimed)
+        elif follows and linked(previous, other(row)) == claimed:
+            likely, other = other, likely
+            found[-1].claimed.append(claimed)
+        else:
+            found.append(Run(sequence, _canonical(row), [claimed]))
+        at, previous = sequence, claimed
+    return found
 
 
-def _canonical(row: Sequence[Any]) -> bytes:
+def _canonical(row: Sequence[Any]) -> str:
     try:
-        return canonical(_row(row))
+        body = canonical(_row(row))
     except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
-        return b""
+        body = b""
+    return sha256(body).hexdigest()
+
+
+def _verbatim(row: Sequence[Any]) -> str:
+    """Without a look into the JSON, but whether each is one value: so that none says what belongs to another column. Where
+    it leads to the hash of a row, its texts are what was hashed when it was stored; where it does not, they may be in
+    another form, as PostgreSQL's are."""
+    _, _, *values = row
+    try:
+        for index, nothing in _JSON.items():
+            text = values[index]
+            values[index] = _NOTHING if text == nothing else _as_one_value(text)
+        values[_CALL_ID] = _call_id(values[_CALL_ID])
+        values[_STARTED_AT] = _moment(values[_STARTED_AT])
+        body = _encode(_Verbatim(*values))
+    except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
+        body = b""
+    return sha256(body).hexdigest()
 
 
 def _row(row: Sequence[Any]) -> Row:
@@ -78,30 +120,24 @@ def _next_signed(chain: str, sequence: int) -> int | None:
 
 
 def _read(chain: str, after: int, until: int | None) -> Iterator[Page]:
-    """By sequence number and then by key: without its constraint a table could hold a number twice."""
-    last = LARGEST if until is None else until
-    if connection.vendor != "sqlite":
-        # A reader keeps nobody out there, and pages would be a query each.
-        yield from read(chain, after, last)
-        return
-    # A statement that stays open keeps SQLite's writers out, for as long as somebody downloads.
-    for start, end in pages(chain, after, last):
+    """In statements that end: one that stays open keeps SQLite's writers out, for as long as somebody downloads, and has
+    PostgreSQL write down what it will tell."""
+    for start, end in pages(chain, after, LARGEST if until is None else until):
         yield from read(chain, start, end)
-
-
-def read(chain: str, after: int, upto: int) -> Iterator[Page]:
-    """The rows behind the first one named and up to the second, of one moment; in parts, where they are many."""
-    return (_parts if connection.vendor == "sqlite" else _streamed)(chain, after, upto)
 
 
 # Cast, or the driver would make a moment of it that has to be told as text again. What is no text only looks like one.
 _SQLITE = {
     "started_at": "CASE typeof(started_at) WHEN 'text' THEN CAST(started_at AS TEXT) ELSE 'x' || hex(started_at) END"
 }
-# No moment of Python's can be told of what lies beyond: NULL, which no row of ours has.
+# As SQLite keeps them: the driver's own would have to be told as text again. What lies beyond is no moment of Python's, and
+# is told in a form that no row of ours has.
 _POSTGRESQL = {
-    "started_at": "CASE WHEN started_at >= '0001-01-02' AND started_at < '9999-12-31' THEN started_at END"
+    "call_id": "replace(call_id::text, '-', '')",
+    "started_at": "CASE WHEN started_at >= '0001-01-02' AND started_at < '9999-12-31'"
+    " THEN to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') ELSE 'x' || started_at::text END",
 }
+_COLUMNS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 _BYTES = "CASE typeof({0}) WHEN 'text' THEN CAST({0} AS BLOB) WHEN 'blob' THEN NULL ELSE {0} END"
 
 
@@ -111,22 +147,26 @@ def _select(told: Mapping[str, str]) -> str:
     return f"SELECT {columns} FROM {TABLE}"  # noqa: S608 - our names
 
 
-def _parts(chain: str, after: int, upto: int) -> Iterator[Page]:
-    """More than one where somebody removed the signatures."""
-    place = (
-        "sequence >= %s AND (sequence > %s OR id > %s) AND sequence <= %s AND typeof(sequence) = 'integer'"
-    )
+def read(chain: str, after: int, upto: int) -> Iterator[Page]:
+    """The rows behind the first one named and up to the second, by sequence number and then by key: without its constraint
+    a table could hold a number twice. More than one part where somebody removed the signatures."""
+    place = "sequence >= %s AND (sequence > %s OR id > %s) AND sequence <= %s"
+    is_sqlite = connection.vendor == "sqlite"
+    if is_sqlite:
+        place += " AND typeof(sequence) = 'integer'"
     ask = f"{{}} WHERE chain = %s AND {place} ORDER BY sequence, id LIMIT {MOST_AT_ONCE}"
     sequence, key = after, LARGEST
     while True:
         values = (chain, sequence, sequence, key, upto)
         try:
-            rows = _fetched(ask.format(_select(_SQLITE)), values)
+            rows = _fetched(ask.format(_select(_COLUMNS[connection.vendor])), values)
         except OperationalError:
+            if not is_sqlite:
+                raise
             # A text that is none stops the driver. As bytes it is told from the others, row by row.
             select_bytes = _select({name: _BYTES.format(f'"{name}"') for name in ("hash", *COLUMNS)})
             rows = [_as_text(row) for row in _fetched(ask.format(select_bytes), values)]
-        yield [_told(row) if bytes in map(type, row) else row for row in rows]
+        yield [_told(row) if bytes in map(type, row) else row for row in rows] if is_sqlite else rows
         if len(rows) < MOST_AT_ONCE:
             return
         key, sequence = rows[-1][0], rows[-1][_SEQUENCE]
@@ -151,14 +191,6 @@ def _as_text(row: Sequence[Any]) -> list[Any]:
     return [key, str(claimed).encode("ascii", "replace").decode(), *values]
 
 
-def _streamed(chain: str, after: int, last: int) -> Iterator[Page]:
-    where = "chain = %s AND sequence > %s AND sequence <= %s"
-    with connection.chunked_cursor() as cursor:
-        cursor.execute(f"{_select(_POSTGRESQL)} WHERE {where} ORDER BY sequence, id", (chain, after, last))
-        while page := cursor.fetchmany(AT_ONCE):
-            yield page
-
-
 def _decoded(value: Any) -> Any:
     """What is no JSON stays as it is: no row of ours has it, and whoever looks for it should see it."""
     try:
@@ -167,21 +199,13 @@ def _decoded(value: Any) -> Any:
         return value
 
 
-def _call_id_text(value: str) -> str:
+def _call_id(value: str) -> str:
     return f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}"
 
 
-def _moment_text(value: str) -> str:
-    """SQLite keeps `2026-11-25 13:00:00.250000`, without the point when there are no microseconds. What is written
+def _moment(value: str) -> str:
+    """Stored is `2026-11-25 13:00:00.250000`, on SQLite without the point when there are no microseconds. What is written
     otherwise is not ours, and queries would place it elsewhere."""
     if len(value) not in (19, 26) or value[10] != " ":
         return f"not a moment: {value}"
     return f"{value[:10]}T{value[11:]}Z" if len(value) == 26 else f"{value[:10]}T{value[11:]}.000000Z"
-
-
-def _call_id(value: str | UUID) -> str:
-    return _call_id_text(value) if isinstance(value, str) else str(value)
-
-
-def _moment(value: Any) -> str:
-    return _moment_text(value) if isinstance(value, str) else stamp(value)

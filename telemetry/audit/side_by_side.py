@@ -1,6 +1,6 @@
 """Reads and hashes the rows of a chain in several processes, each a page at a time, and tells them in their order.
 
-What is left to whoever walks along the chain is a quarter of the work. Pages are read one after the other all the same: of
+What is left to whoever walks along the chain is little. Pages are read one after the other all the same: of
 two that were read the other way round, with a removal in between, the first would lack rows that its tombstone covers
 together with some of the second, which are there.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, connections
 
 from telemetry.audit import reader
+from telemetry.audit.verifier import Run
 from telemetry.unreadable import UNREADABLE
 
 if TYPE_CHECKING:  # few systems have none, and there nothing else should miss it
@@ -37,11 +38,11 @@ def processors() -> int:
     return min(len(usable(0)), MOST) if usable else 1
 
 
-def hashes(chain: str, *, after: int, until: int, processes: int) -> Iterator[reader.Hashed]:
-    """As `reader.hashes`, and raises as it does; `ChildProcessError` where a process was killed. The process that calls it
+def runs(chain: str, *, after: int, until: int, processes: int) -> Iterator[Run]:
+    """As `reader.runs`, and raises as it does; `ChildProcessError` where a process was killed. The process that calls it
     must have no other threads. Within a transaction it does all itself: others would not see what that one has done."""
     if processes < 2 or until - after < MANY or connection.in_atomic_block:
-        yield from reader.hashes(chain, after=after, until=until)
+        yield from reader.runs(chain, after=after, until=until)
         return
     workers = _begin(chain, processes)
     try:
@@ -51,7 +52,7 @@ def hashes(chain: str, *, after: int, until: int, processes: int) -> Iterator[re
             worker.end()
 
 
-def _in_order(workers: "list[_Worker]", pages: Iterator[tuple[int, int]]) -> Iterator[reader.Hashed]:
+def _in_order(workers: "list[_Worker]", pages: Iterator[tuple[int, int]]) -> Iterator[Run]:
     asked: deque[_Worker] = deque()
     for number, page in enumerate(pages):
         if len(asked) == AHEAD * len(workers):
@@ -92,7 +93,7 @@ class _Worker:
         with suppress(BrokenPipeError):  # its answer says it
             self.pipe.send(page)
 
-    def answers(self) -> Iterator[reader.Hashed]:
+    def answers(self) -> Iterator[Run]:
         while True:
             try:
                 answer: Any = self.pipe.recv()

@@ -148,7 +148,7 @@ class _Chain:
 
     def _along(self, walk: Walk, end: int) -> int:
         try:
-            rows = side_by_side.hashes(self.name, after=walk.at, until=end, processes=self._processes)
+            rows = side_by_side.runs(self.name, after=walk.at, until=end, processes=self._processes)
             self._verified.add(walk.along(rows))
         except UNREADABLE as error:
             self._verified.add([self._unread(walk.at, error)])
@@ -161,7 +161,7 @@ class _Chain:
 
 
 class _Ledger(Ledger):
-    """Reads checkpoints as rows come to them, so `mark` is asked by ascending numbers; and tombstones anew where rows
+    """Reads checkpoints as rows come to them, so `marks` is asked by ascending numbers; and tombstones anew where rows
     are missing. `verified`: takes findings, and what is gone."""
 
     link_of = staticmethod(link_of)
@@ -183,16 +183,20 @@ class _Ledger(Ledger):
         self._before = [(gone.first, gone.last) for gone in self.gone]
         self._passed = 0
 
-    def mark(self, sequence: int) -> str | None:
+    def marks(self, first: int, last: int) -> dict[int, str]:
         """Where the database has none, or another one, that of a genuine copy counts."""
-        while self._reached < sequence and self._read():
-            pass
-        found = super().mark(sequence)
-        if self._copied is not None:
-            if found is None and self._is_over:
-                self._told(self._copied.upto(sequence, self))
-            found = self._copied.mark(sequence) or found
-        return found
+        signed: dict[int, str] = {}
+        while first <= last:
+            while self._reached < first and self._read():
+                pass
+            upto = last if self._is_over else min(last, self._reached)
+            signed |= super().marks(first, upto)
+            if self._copied is not None:
+                if self._is_over:
+                    self._told(self._copied.upto(upto, self))
+                signed |= self._copied.marks(first, upto)
+            first = upto + 1
+        return signed
 
     def finish(self) -> None:
         while self._read():
@@ -234,11 +238,17 @@ class _Ledger(Ledger):
         at = bisect.bisect_left(self._before, (gone.first, gone.last))
         return self._before[at : at + 1] != [(gone.first, gone.last)]
 
-    def is_back(self, sequence: int) -> bool:
+    def back(self, first: int, last: int) -> set[int]:
+        """Asked for by ascending numbers too."""
         before = self._before
-        while self._passed < len(before) and before[self._passed][1] < sequence:
+        while self._passed < len(before) and before[self._passed][1] < first:
             self._passed += 1
-        return self._passed < len(before) and before[self._passed][0] <= sequence
+        there: set[int] = set()
+        for gone in itertools.islice(before, self._passed, None):
+            if gone[0] > last:
+                break
+            there.update(range(max(first, gone[0]), min(last, gone[1]) + 1))
+        return there
 
 
 def _checkpoints(chain: str, last: int) -> Iterator[AuditCheckpoint]:

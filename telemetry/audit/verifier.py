@@ -97,6 +97,16 @@ def linked(previous: str, body_hash: str) -> str:
     return sha256(f"{previous}:{body_hash}".encode()).hexdigest()
 
 
+class Run(NamedTuple):
+    """Rows with numbers that ascend by one, of which each but the first is what its hash says: made of its bytes and of
+    the hash of the row before. `body_hash`: SHA-256 of the first one's canonical bytes, in hex; `claimed`: the hash that
+    each one claims."""
+
+    first: int
+    body_hash: str
+    claimed: list[str]
+
+
 def key_id(public: bytes) -> str:
     return sha256(public).hexdigest()[:16]
 
@@ -216,7 +226,12 @@ class Ledger:
 
     def mark(self, sequence: int) -> str | None:
         """The hash that was signed for this row, if one was."""
-        return self._marks.get(sequence)
+        return self.marks(sequence, sequence).get(sequence)
+
+    def marks(self, first: int, last: int) -> dict[int, str]:
+        """The hashes that were signed for these rows and those between, ascending by their numbers."""
+        signed = self._marks.keys() & range(first, last + 1)
+        return {sequence: self._marks[sequence] for sequence in sorted(signed)}
 
     def checkpoints(self, entries: Iterable[dict[str, Any]], *, whole: bool = True) -> Iterator[Finding]:
         """In order of their numbers. `whole`: from the chain's first one on. May be called again with those that follow.
@@ -327,9 +342,12 @@ class Ledger:
         return iter(())
 
     def is_back(self, sequence: int) -> bool:
-        """Whether this row is there though it went before anybody looked. In a pack a row may be, for its tombstone came
-        while it was made."""
-        return False
+        return sequence in self.back(sequence, sequence)
+
+    def back(self, first: int, last: int) -> set[int]:
+        """Of these rows and those between, which are there: the ones that went before anybody looked. In a pack they may
+        be, for their tombstone came while it was made."""
+        return set()
 
     def is_new(self, gone: Gone) -> bool:
         """Whether it came while somebody looked, and may have taken rows that had been passed already. In a pack all
@@ -350,36 +368,43 @@ class Walk:
         self.at, self.previous = at, previous
         self.rows = self._row = 0
 
-    def along(self, rows: Iterable[tuple[int, str, str]]) -> Iterator[Finding]:
-        """Sequence number, the hash that the row claims, and that of its canonical bytes, in hex. In order."""
-        mark_of, is_back = self._ledger.mark, self._ledger.is_back
-        at, previous = self.at, self.previous
-        for sequence, claimed, body_hash in rows:
-            if sequence != at + 1:
-                self.passed(at, previous)
-                yield from self.to(sequence)
-                at, previous = self.at, self.previous
-                if sequence <= at:
-                    continue
-            if previous is not None and linked(previous, body_hash) != claimed:
-                yield Finding(
-                    "changed", self._ledger.chain, sequence, "the row is not the one that was recorded"
-                )
-            mark = mark_of(sequence)
-            if mark is not None and mark != claimed:
+    def along(self, runs: Iterable[Run]) -> Iterator[Finding]:
+        """In order."""
+        for first, body_hash, claimed in runs:
+            follows: str | None = None
+            while claimed and first != self.at + 1:
+                yield from self.to(first)
+                if first > self.at:
+                    break
+                # It is there twice, and what comes behind it in its run follows it.
+                follows, first, claimed = claimed[0], first + 1, claimed[1:]
+            if claimed:
+                yield from self._over_rows(first, claimed, follows, body_hash)
+
+    def _over_rows(
+        self, first: int, claimed: list[str], follows: str | None, body_hash: str
+    ) -> Iterator[Finding]:
+        """`follows`: the hash that the first one is known to follow; else `body_hash` is its own."""
+        chain, last, previous = self._ledger.chain, first + len(claimed) - 1, self.previous
+        if previous is not None and (
+            linked(previous, body_hash) != claimed[0] if follows is None else follows != previous
+        ):
+            yield Finding("changed", chain, first, "the row is not the one that was recorded")
+        marks, back = self._ledger.marks(first, last), self._ledger.back(first, last)
+        forged = {sequence for sequence, mark in marks.items() if mark != claimed[sequence - first]}
+        for sequence in sorted(forged | back):
+            if sequence in forged:
                 words = "its hash is not the one that was signed: it, or rows before it, were made anew"
-                yield Finding("forged", self._ledger.chain, sequence, words)
-            if is_back(sequence):
-                yield Finding("tombstone", self._ledger.chain, sequence, COVERED)
-            at, previous = sequence, claimed
-            self.rows += 1
-        self.passed(at, previous)
+                yield Finding("forged", chain, sequence, words)
+            if sequence in back:
+                yield Finding("tombstone", chain, sequence, COVERED)
+        self.passed(last, claimed[-1])
+        self.rows += len(claimed)
 
     def passed(self, at: int, previous: str | None) -> None:
-        """Up to a row that is there, unless it is where the walk was."""
-        if at != self.at:
-            self._row = at
-        self.at, self.previous = at, previous
+        """Up to a row that is there."""
+        self._row = self.at = at
+        self.previous = previous
 
     def to(self, sequence: int, *, there: bool = True) -> Iterator[Finding]:
         """To just before `sequence`, over what tombstones cover; what they do not cover was deleted. `there`: a row has
@@ -801,7 +826,7 @@ class PackWalk:
         if sequence > walk.at:
             self._count(chain, sequence, str(entry.get("startedAt")))
         claimed = str(entry.pop("hash", ""))
-        yield from walk.along([(sequence, claimed, sha256(encoded(entry)).hexdigest())])
+        yield from walk.along([Run(sequence, sha256(encoded(entry)).hexdigest(), [claimed])])
 
     def _beginning(self, ledger: Ledger, sequence: int, entry: dict[str, Any]) -> Iterator[Finding]:
         """A row that tells which hash it follows begins a part of its own. Only behind what was passed: a part that is

@@ -1,5 +1,6 @@
 """A record of thirty calls, signed in five batches of six, and what a verification of it finds."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from recorded import audit, serve, writer
 
 from telemetry.audit.keys import signatures
 from telemetry.audit.verification import Verified, verify
+from telemetry.audit.verifier import Run
 from telemetry.journal import Journal
 from telemetry.models import RequestLog
 
@@ -32,6 +34,11 @@ def verified(folder: Path) -> Verified:
 
 def found(folder: Path) -> set[tuple[str, int]]:
     return {(finding.kind, finding.sequence) for finding in verified(folder).findings}
+
+
+def claims(runs: Iterable[Run]) -> list[tuple[int, str]]:
+    """Number and hash of each row."""
+    return [claim for run in runs for claim in enumerate(run.claimed, run.first)]
 
 
 def row(sequence: int) -> RequestLog:

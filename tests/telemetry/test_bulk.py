@@ -69,6 +69,15 @@ def test_what_is_read_again_is_what_was_written() -> None:
     assert model_to_dict(read, exclude=["id"]) == model_to_dict(written, exclude=["id"])
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL keeps JSON in a form of its own")
+def test_json_lies_there_as_it_is_hashed() -> None:
+    """So that a verification need not look into it."""
+    insert(RequestLog, [call(0, decision={"rule": "rank", "deep": {"b": [{"y": 1, "x": 2}], "a": "é"}})])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT decision FROM telemetry_requestlog")
+        assert cursor.fetchall() == [('{"deep":{"a":"é","b":[{"x":2,"y":1}]},"rule":"rank"}',)]
+
+
 @pytest.mark.parametrize("call_id", [uuid.UUID(int=7), str(uuid.UUID(int=7)), uuid.UUID(int=7).hex])
 def test_an_id_may_be_told_as_text(call_id: Any) -> None:
     insert(RequestLog, [call(call_id=call_id)])

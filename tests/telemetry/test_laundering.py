@@ -18,7 +18,7 @@ from telemetry.audit.chain import row_of
 from telemetry.audit.keys import signatures
 from telemetry.audit.one_row import verify_row
 from telemetry.audit.pruning import NotAsSigned, prune
-from telemetry.audit.verifier import ZEROS, row_hash
+from telemetry.audit.verifier import ZEROS, Run, row_hash
 from telemetry.journal import Journal
 from telemetry.models import AuditCheckpoint, AuditTombstone, LegalHold, RequestLog, RetentionRule
 
@@ -181,14 +181,14 @@ def test_what_cannot_be_proved_is_not_read_from_the_first_row_on_each_time(
     AuditCheckpoint.objects.update(line="x")
     monkeypatch.setattr(pruning, "ROWS_A_TOMBSTONE", 10)
     read: list[int] = []
-    hashes = reader.hashes
+    runs = reader.runs
 
-    def counted(chain: str, **more: int) -> Iterator[reader.Hashed]:
-        for each in hashes(chain, **more):
-            read.append(each[0])
-            yield each
+    def counted(chain: str, **more: int) -> Iterator[Run]:
+        for run in runs(chain, **more):
+            read.append(run.first)
+            yield run
 
-    monkeypatch.setattr(reader, "hashes", counted)
+    monkeypatch.setattr(reader, "runs", counted)
     with pytest.raises(NotAsSigned, match="checkpoint 1 of chain"):
         scheduled(folder)
     assert read == []

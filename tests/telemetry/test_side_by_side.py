@@ -11,7 +11,7 @@ import pytest
 from django.db import connections, transaction
 from recorded import audit
 from scraped import wait_until
-from signed import change, recorded
+from signed import change, claims, recorded
 
 from telemetry.audit import reader, side_by_side
 from telemetry.audit.keys import signatures
@@ -32,14 +32,14 @@ def chain(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def beside(chain: str, processes: int = 3, **more: int) -> list[reader.Hashed]:
-    return list(side_by_side.hashes(chain, **{"after": 0, "until": 30, **more}, processes=processes))
+def beside(chain: str, processes: int = 3, **more: int) -> list[tuple[int, str]]:
+    return claims(side_by_side.runs(chain, **{"after": 0, "until": 30, **more}, processes=processes))
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 7])
 def test_they_tell_what_one_tells(chain: str, processes: int) -> None:
-    alone = list(reader.hashes(chain, after=0, until=30))
-    assert [sequence for sequence, _, _ in alone] == list(range(1, 31))
+    alone = claims(reader.runs(chain, after=0, until=30))
+    assert [sequence for sequence, _ in alone] == list(range(1, 31))
     assert beside(chain, processes) == alone
     assert beside(chain, processes, after=4, until=20) == alone[4:20]
 
@@ -54,7 +54,7 @@ def test_they_are_processes(chain: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_page_of_many_rows_comes_in_parts(chain: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = list(reader.hashes(chain, after=0, until=30))
+    alone = claims(reader.runs(chain, after=0, until=30))
     AuditCheckpoint.objects.all().delete()
     monkeypatch.setattr(reader, "MOST_AT_ONCE", 4)
     assert beside(chain) == alone
@@ -87,8 +87,8 @@ def test_what_keeps_one_from_reading_is_raised_where_it_would_be_alone(
         return read(chain, after, upto)
 
     monkeypatch.setattr(reader, "read", spoiled)
-    told = side_by_side.hashes(chain, after=0, until=30, processes=3)
-    assert [sequence for sequence, _, _ in islice(told, 12)] == list(range(1, 13))
+    told = side_by_side.runs(chain, after=0, until=30, processes=3)
+    assert [sequence for sequence, _ in claims(islice(told, 2))] == list(range(1, 13))
     with pytest.raises(ValueError, match="nothing can be read here"):
         next(told)
 
@@ -115,7 +115,7 @@ def test_pages_are_read_one_after_the_other(
 
 
 def test_none_is_left_when_the_walk_ends_early(chain: str) -> None:
-    rows = side_by_side.hashes(chain, after=0, until=30, processes=3)
+    rows = side_by_side.runs(chain, after=0, until=30, processes=3)
     next(rows)
     assert len(multiprocessing.active_children()) == 3
     rows.close()
@@ -126,7 +126,7 @@ def test_none_is_left_when_the_one_that_walks_is_killed(chain: str) -> None:
     ours, theirs = FORK.Pipe()
 
     def walk() -> None:
-        rows = side_by_side.hashes(chain, after=0, until=30, processes=3)
+        rows = side_by_side.runs(chain, after=0, until=30, processes=3)
         next(rows)
         theirs.send([child.pid for child in multiprocessing.active_children()])
         signal.pause()
@@ -162,4 +162,4 @@ def test_a_process_that_is_killed_is_told_and_nothing_is_said_to_be_verified(
 def test_within_a_transaction_one_process_sees_what_it_has_done(chain: str) -> None:
     with transaction.atomic():
         change(9, status=500)
-        assert beside(chain) == list(reader.hashes(chain, after=0, until=30))
+        assert beside(chain) == claims(reader.runs(chain, after=0, until=30))

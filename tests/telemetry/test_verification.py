@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 from recorded import audit, serve, writer
-from signed import checkpoints_file, found, recorded, row, verified
+from signed import checkpoints_file, claims, found, recorded, row, verified
 from test_manipulations import edit, edit_and_hash_anew, rehash, rehash_to_the_end
 
 from telemetry.audit import copied, reader
@@ -67,12 +67,12 @@ def test_a_table_is_read_in_pages_of_which_each_begins_where_one_ended(
     recorded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (chain,) = set(RequestLog.objects.values_list("chain", flat=True))
-    whole = list(reader.hashes(chain, after=3, until=29))
-    assert [sequence for sequence, _, _ in whole] == list(range(4, 30))
+    whole = claims(reader.runs(chain, after=3, until=29))
+    assert [sequence for sequence, _ in whole] == list(range(4, 30))
     for size in (1, 4, 26, 27):
         monkeypatch.setattr(reader, "AT_ONCE", size)
         monkeypatch.setattr(reader, "MOST_AT_ONCE", size)
-        assert list(reader.hashes(chain, after=3, until=29)) == whole
+        assert claims(reader.runs(chain, after=3, until=29)) == whole
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
