@@ -79,7 +79,11 @@ def _as_stored(fields: "Sequence[Field[Any, Any]]", rows: Iterable[Sequence[Any]
     if columns:
         for n, field in enumerate(fields):
             as_stored = _adapted(field)
-            if as_stored is not None:
+            if isinstance(field, DateTimeField):
+                # Sums of a thousand clients begin at the same few moments.
+                told = {moment: as_stored(moment) for moment in set(columns[n])}
+                columns[n] = tuple(map(told.__getitem__, columns[n]))
+            elif as_stored is not None:
                 columns[n] = tuple(map(as_stored, columns[n]))
     return list(zip(*columns, strict=True))
 

@@ -8,41 +8,44 @@ from telemetry.models import RequestLog
 from telemetry.types import UNKNOWN, CallRecord
 
 INT32, INT64 = 2**31 - 1, 2**63 - 1
+_BLANK = {field.attname: field.get_default() for field in RequestLog._meta.concrete_fields}
+"""In the order of the columns: a model takes them so in half the time."""
 
 
 def row_of(record: CallRecord) -> RequestLog:
     """What others have written is cut to its column's width; what the gateway itself writes fits, and is set aside
     where it does not."""
-    return RequestLog(
-        call_id=record.call_id,
-        request_id=_text(record.request_id, 200),
-        trace_id=_text(record.trace_id, 200),
-        tool_id=_text(record.tool_id, 200),
-        token_id=record.token_id,
-        claimed_tool=_text(record.claimed_tool, 200),
-        method=record.method,
-        peer=record.peer[:64],
-        provider=record.provider,
-        model=_text(record.model, 500),
-        strategy=record.strategy,
-        attempts=[settled_json(attempt) for attempt in record.attempts],
-        outcome=record.outcome,
-        reason=record.reason[:50],
-        status=record.status,
-        started_at=_moment(record.started_at),
-        first_event_ms=None if record.first_event_ms is None else _count(record.first_event_ms, INT32),
-        duration_ms=_count(record.duration_ms, INT32),
-        input_tokens=_count(record.input_tokens, INT64),
-        output_tokens=_count(record.output_tokens, INT64),
-        bytes_in=_count(record.bytes_in, INT64),
-        bytes_out=_count(record.bytes_out, INT64),
-        sanitised=record.sanitised,
-        config_version=record.config_version,
-        decision=settled_json(record.decision),
-        request_digest=record.request_digest,
-        prompt_digest=record.prompt_digest,
-        answer_digest=record.answer_digest,
-    )
+    facts = _BLANK | {
+        "call_id": record.call_id,
+        "request_id": _text(record.request_id, 200),
+        "trace_id": _text(record.trace_id, 200),
+        "tool_id": _text(record.tool_id, 200),
+        "token_id": record.token_id,
+        "claimed_tool": _text(record.claimed_tool, 200),
+        "method": record.method,
+        "peer": record.peer[:64],
+        "provider": record.provider,
+        "model": _text(record.model, 500),
+        "strategy": record.strategy,
+        "attempts": [settled_json(attempt) for attempt in record.attempts],
+        "outcome": record.outcome,
+        "reason": record.reason[:50],
+        "status": record.status,
+        "started_at": _moment(record.started_at),
+        "first_event_ms": None if record.first_event_ms is None else _count(record.first_event_ms, INT32),
+        "duration_ms": _count(record.duration_ms, INT32),
+        "input_tokens": _count(record.input_tokens, INT64),
+        "output_tokens": _count(record.output_tokens, INT64),
+        "bytes_in": _count(record.bytes_in, INT64),
+        "bytes_out": _count(record.bytes_out, INT64),
+        "sanitised": record.sanitised,
+        "config_version": record.config_version,
+        "decision": settled_json(record.decision),
+        "request_digest": record.request_digest,
+        "prompt_digest": record.prompt_digest,
+        "answer_digest": record.answer_digest,
+    }
+    return RequestLog(*facts.values())
 
 
 def is_row_of(record: CallRecord, row: RequestLog) -> bool:

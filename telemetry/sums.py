@@ -7,7 +7,7 @@ The price: an estimate is right to within its bucket, whose upper bound is at mo
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -65,8 +65,11 @@ class Sum:
             self.longest_first_event_ms = max(self.longest_first_event_ms, call.first_event_ms)
 
     def copy(self) -> "Sum":
-        lists = {"latency": self.latency.copy(), "first_event": self.first_event.copy()}
-        return replace(self, outcomes=self.outcomes.copy(), **lists)
+        return Sum(
+            *(self.calls, self.errors, self.input_tokens, self.output_tokens),
+            *(self.outcomes.copy(), self.latency.copy(), self.first_event.copy()),
+            *(self.longest_ms, self.longest_first_event_ms),
+        )
 
     def merge(self, other: "Sum") -> None:
         self.calls = _added(self.calls, other.calls)
