@@ -8,7 +8,7 @@ from telemetry.audit.as_signed import columns
 from telemetry.audit.canonical import canonical
 from telemetry.audit.chain import row_of
 from telemetry.audit.proof import KnownLedger
-from telemetry.audit.verifier import ZEROS, Finding, Ledger, Run, Signatures, Walk
+from telemetry.audit.verifier import NO_BODY, ZEROS, Finding, Ledger, Run, Signatures, Walk
 from telemetry.models import AuditCheckpoint, AuditTombstone, RequestLog
 from telemetry.unreadable import UNREADABLE
 
@@ -78,4 +78,4 @@ def _body_hash(row: RequestLog) -> str:
     try:
         return sha256(canonical(row_of(row))).hexdigest()
     except UNREADABLE:
-        return sha256().hexdigest()
+        return NO_BODY

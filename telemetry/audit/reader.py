@@ -1,4 +1,4 @@
-"""Rows of the record as they are hashed, streamed from the database in the order of their chain.
+"""Rows of the record as they are hashed, read from the database in the order of their chain.
 
 Plain SQL, because a verification reads millions: objects would cost more than hashing does.
 """
@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 from django.db.models import Min
 
 from telemetry.audit.canonical import COLUMNS, Row, canonical
-from telemetry.audit.verifier import Run, linked
+from telemetry.audit.verifier import NO_BODY, Run, is_linked
 from telemetry.models import AuditCheckpoint, RequestLog
 
 AT_ONCE, MOST_AT_ONCE = 2000, 20_000
@@ -52,30 +52,31 @@ def rows(chain: str, *, after: int = 0, until: int | None = None) -> Iterator[tu
 
 
 def hashed(page: Page) -> list[Run]:
-    """A row that no row of ours could be has the hash of no bytes."""
     found: list[Run] = []
     at, previous = 0, ""
-    likely, other = _verbatim, _canonical
+    as_stored = True
     for row in page:
         sequence, claimed = row[_SEQUENCE], row[_HASH]
         follows = sequence == at + 1 and found
-        if follows and linked(previous, likely(row)) == claimed:
-            found[-1].claimed.append(claimed)
-        elif follows and linked(previous, other(row)) == claimed:
-            likely, other = other, likely
-            found[-1].claimed.append(claimed)
-        else:
-            found.append(Run(sequence, _canonical(row), [claimed]))
+        if not (follows and as_stored and is_linked(previous, _verbatim(row), claimed)):
+            body_hash = _canonical(row)
+            if follows and is_linked(previous, body_hash, claimed):
+                as_stored = False  # those behind it will be in its form
+            else:
+                found.append(Run(sequence, body_hash, []))
+        found[-1].claimed.append(claimed)
         at, previous = sequence, claimed
     return found
 
 
+_NO_ROW_OF_OURS = (ValueError, TypeError, OverflowError, AttributeError, RecursionError)
+
+
 def _canonical(row: Sequence[Any]) -> str:
     try:
-        body = canonical(_row(row))
-    except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
-        body = b""
-    return sha256(body).hexdigest()
+        return sha256(canonical(_row(row))).hexdigest()
+    except _NO_ROW_OF_OURS:
+        return NO_BODY
 
 
 def _verbatim(row: Sequence[Any]) -> str:
@@ -89,10 +90,9 @@ def _verbatim(row: Sequence[Any]) -> str:
             values[index] = _NOTHING if text == nothing else _as_one_value(text)
         values[_CALL_ID] = _call_id(values[_CALL_ID])
         values[_STARTED_AT] = _moment(values[_STARTED_AT])
-        body = _encode(_Verbatim(*values))
-    except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
-        body = b""
-    return sha256(body).hexdigest()
+        return sha256(_encode(_Verbatim(*values))).hexdigest()
+    except _NO_ROW_OF_OURS:
+        return NO_BODY
 
 
 def _row(row: Sequence[Any]) -> Row:
@@ -199,7 +199,9 @@ def _decoded(value: Any) -> Any:
         return value
 
 
-def _call_id(value: str) -> str:
+def _call_id(value: Any) -> str:
+    if not isinstance(value, str):
+        return str(value)
     return f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}"
 
 

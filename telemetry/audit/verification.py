@@ -181,6 +181,7 @@ class _Ledger(Ledger):
         self._newest_stone: int | None = None
         self._told(self.look_again())
         self._before = [(gone.first, gone.last) for gone in self.gone]
+        self._went = _joined(self._before)
         self._passed = 0
 
     def marks(self, first: int, last: int) -> dict[int, str]:
@@ -240,15 +241,25 @@ class _Ledger(Ledger):
 
     def back(self, first: int, last: int) -> set[int]:
         """Asked for by ascending numbers too."""
-        before = self._before
-        while self._passed < len(before) and before[self._passed][1] < first:
+        while self._passed < len(self._went) and self._went[self._passed][1] < first:
             self._passed += 1
         there: set[int] = set()
-        for gone in itertools.islice(before, self._passed, None):
-            if gone[0] > last:
+        for start, end in itertools.islice(self._went, self._passed, None):
+            if start > last:
                 break
-            there.update(range(max(first, gone[0]), min(last, gone[1]) + 1))
+            there.update(range(max(first, start), min(last, end) + 1))
         return there
+
+
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending ones as a few that do not touch: somebody may have put in a tombstone a thousand times."""
+    joined: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(joined[-1][1], last)
+        else:
+            joined.append((first, last))
+    return joined
 
 
 def _checkpoints(chain: str, last: int) -> Iterator[AuditCheckpoint]:

@@ -64,6 +64,8 @@ COVERED = "a tombstone covers a row that is there"
 UNPROVED = (
     "neither a signature nor the rows behind it say that this row, and those before it, are what was recorded"
 )
+NO_BODY = ""
+"""In place of the hash of a row that holds what no row of ours could: nothing follows from it."""
 sha256 = hashlib.sha256
 
 
@@ -97,10 +99,14 @@ def linked(previous: str, body_hash: str) -> str:
     return sha256(f"{previous}:{body_hash}".encode()).hexdigest()
 
 
+def is_linked(previous: str, body_hash: str, claimed: str) -> bool:
+    return body_hash != NO_BODY and linked(previous, body_hash) == claimed
+
+
 class Run(NamedTuple):
     """Rows with numbers that ascend by one, of which each but the first is what its hash says: made of its bytes and of
-    the hash of the row before. `body_hash`: SHA-256 of the first one's canonical bytes, in hex; `claimed`: the hash that
-    each one claims."""
+    the hash of the row before. `body_hash`: SHA-256 of the first one's canonical bytes, in hex, or `NO_BODY`; `claimed`: the
+    hash that each one claims."""
 
     first: int
     body_hash: str
@@ -361,7 +367,7 @@ def _number(entry: Any) -> int:
 
 
 class Walk:
-    """Goes along one chain, row by row. `at` and `previous`: the last row passed and its hash."""
+    """Goes along one chain, run by run. `at` and `previous`: the last row passed and its hash."""
 
     def __init__(self, ledger: Ledger, *, at: int = 0, previous: str | None = ZEROS) -> None:
         self._ledger = ledger
@@ -386,8 +392,8 @@ class Walk:
     ) -> Iterator[Finding]:
         """`follows`: the hash that the first one is known to follow; else `body_hash` is its own."""
         chain, last, previous = self._ledger.chain, first + len(claimed) - 1, self.previous
-        if previous is not None and (
-            linked(previous, body_hash) != claimed[0] if follows is None else follows != previous
+        if previous is not None and not (
+            is_linked(previous, body_hash, claimed[0]) if follows is None else follows == previous
         ):
             yield Finding("changed", chain, first, "the row is not the one that was recorded")
         marks, back = self._ledger.marks(first, last), self._ledger.back(first, last)

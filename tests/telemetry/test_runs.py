@@ -1,18 +1,21 @@
 """Rows that follow one another are passed as one run: nothing may be told otherwise than row by row."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
-from recorded import call, intent, outcome, writer
+from recorded import call, intent, outcome, serve, writer
 from signed import change, found, row
 
 from telemetry.audit import reader
 from telemetry.audit.canonical import COLUMNS, Row, canonical
+from telemetry.audit.verification import _joined
 from telemetry.audit.verifier import ZEROS, Finding, Ledger, Run, Signatures, Walk, row_hash
 from telemetry.journal import Journal
 
@@ -100,7 +103,17 @@ def test_a_number_that_was_left_out_ends_a_run_though_the_hashes_fit() -> None:
 
 TAMPERED = st.tuples(
     st.sampled_from(
-        ["status", "hash", "json", "other json", "gone", "twice", "twice and otherwise", "swapped"]
+        [
+            "status",
+            "hash",
+            "json",
+            "other json",
+            "gone",
+            "twice",
+            "twice and otherwise",
+            "swapped",
+            "no bytes",
+        ]
     ),
     st.integers(0, ROWS - 1),
 )
@@ -143,6 +156,9 @@ def tamper(rows: list[Stored], what: str, at: int) -> None:
         rows.insert(at, [*kept[:1], "d" * 64, *kept[2:]])
     elif what == "swapped" and at:
         rows[at - 1][1], kept[1] = kept[1], rows[at - 1][1]
+    elif what == "no bytes":
+        kept[ATTEMPTS_AT] = "[1"
+        kept[1] = row_hash(rows[at - 1][1] if at else ZEROS, b"")
 
 
 def test_no_json_says_what_belongs_to_another_column() -> None:
@@ -158,11 +174,46 @@ def test_no_json_says_what_belongs_to_another_column() -> None:
     assert len(reader.hashed([rows[0], spilling])) == 2
 
 
+@pytest.mark.parametrize("name", [name for name in COLUMNS if name not in ("sequence", "started_at")])
+def test_a_blob_is_no_row_of_ours(name: str) -> None:
+    """As the reader tells one. The two others are asked for as what they are."""
+    rows = chain_of(3)
+    rows[1][2 + COLUMNS.index(name)] = {"blob": "00"}
+    found = told(reader.hashed(rows), {}, set())[0]
+    assert [(each.kind, each.sequence) for each in found] == [("changed", 2)]
+
+
+def test_nothing_is_linked_by_the_hash_of_no_bytes() -> None:
+    rows = chain_of(3)
+    tamper(rows, "no bytes", 1)
+    rows[2][1] = row_hash(rows[1][1], canonical(reader._row(rows[2])))
+    assert [(each.kind, each.sequence) for each in told(reader.hashed(rows), {}, set())[0]] == [
+        ("changed", 2)
+    ]
+    tamper(rows, "no bytes", 0)
+    assert told(reader.hashed(rows), {}, set())[0][0].sequence == 1
+
+
 @pytest.mark.parametrize("text", ["", "[", "[]x", "nul", "[1 2]", '"\udcff"', None, 7, {"blob": "5b5d"}])
 def test_what_is_no_json_is_no_row_of_ours(text: object) -> None:
     rows = chain_of(2)
     rows[1][ATTEMPTS_AT] = text
     assert len(reader.hashed(rows)) == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="columns of PostgreSQL have types")
+@pytest.mark.parametrize("name", ["call_id", "started_at", "decision", "status", "model", "hash"])
+def test_a_blob_in_a_column_is_told_as_a_change(tmp_path: Path, name: str) -> None:
+    journal = Journal(tmp_path / "journal")
+    serve(journal, 1, 2, 3)
+    journal.close()
+    assert writer(tmp_path / "journal").run_once() == 3
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute(f"UPDATE telemetry_requestlog SET {name} = CAST({name} AS BLOB) WHERE sequence = 2")
+        cursor.execute("PRAGMA ignore_check_constraints = OFF")
+    assert ("changed", 2) in found(tmp_path / "journal")
 
 
 @pytest.mark.django_db
@@ -179,3 +230,13 @@ def test_a_row_of_which_the_json_was_written_otherwise_is_as_recorded(tmp_path: 
             sequence, attempts=row(sequence).attempts, decision=dict(reversed(row(sequence).decision.items()))
         )
     assert found(tmp_path / "journal") == set()
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 6)), max_size=12))
+def test_ranges_that_touch_are_joined(found: list[tuple[int, int]]) -> None:
+    """However often a tombstone is there, a row is looked for in one range."""
+    ranges = sorted((first, first + more) for first, more in found)
+    joined = _joined(ranges)
+    covered = {n for first, last in ranges for n in range(first, last + 1)}
+    assert {n for first, last in joined for n in range(first, last + 1)} == covered
+    assert all(one[1] + 1 < other[0] for one, other in pairwise(joined))
