@@ -5,6 +5,7 @@ two that were read the other way round, with a removal in between, the first wou
 together with some of the second, which are there.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -117,6 +118,7 @@ def _work(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the process that walks ends the others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.disable()  # rows are no cycles: looking for some costs more than what a few pages' cursors leave
     for other in inherited:
         other.close()
     with suppress(EOFError, ConnectionError):
