@@ -14,7 +14,9 @@ import msgspec
 from django.db import connection
 from django.db.models import AutoField, DateTimeField, Field, JSONField, Model, QuerySet, UUIDField
 
-_encode, _decode = msgspec.json.Encoder(order="deterministic").encode, msgspec.json.decode
+from telemetry.fields import as_written
+
+_decode = msgspec.json.decode
 
 
 def insert(model: type[Model], rows: Iterable[Model]) -> None:
@@ -114,7 +116,7 @@ def _adapted(field: "Field[Any, Any]") -> Callable[[Any], Any] | None:
 
 
 def _json(value: Any) -> str:
-    return _encode(value).decode()
+    return as_written(value).decode()
 
 
 def _uuid(value: UUID | str) -> UUID:

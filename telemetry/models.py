@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from telemetry.audit.verifier import is_checkpoint, is_tombstone
 from telemetry.failures import KINDS
+from telemetry.fields import KeptJSON
 
 _decode = msgspec.json.decode
 FILTERED = (
@@ -35,7 +36,7 @@ class RequestLog(models.Model):
     provider = models.CharField(max_length=100, blank=True)
     model = models.CharField(max_length=500, blank=True)
     strategy = models.CharField(max_length=30, blank=True)
-    attempts = models.JSONField(default=list)
+    attempts = KeptJSON(default=list)
     outcome = models.CharField(max_length=30)
     reason = models.CharField(max_length=50, blank=True)
     status = models.PositiveSmallIntegerField()
@@ -46,9 +47,9 @@ class RequestLog(models.Model):
     output_tokens = models.PositiveBigIntegerField(default=0)
     bytes_in = models.PositiveBigIntegerField(default=0)
     bytes_out = models.PositiveBigIntegerField(default=0)
-    sanitised = models.JSONField(default=dict)
+    sanitised = KeptJSON(default=dict)
     config_version = models.PositiveIntegerField(default=0)
-    decision = models.JSONField(default=dict)
+    decision = KeptJSON(default=dict)
     request_digest = models.CharField(max_length=100, blank=True)
     prompt_digest = models.CharField(max_length=100, blank=True)
     answer_digest = models.CharField(max_length=100, blank=True)

@@ -30,14 +30,18 @@ class Asked(Func):
         return self._sql("CASE WHEN json_valid({0}) THEN EXISTS (" + found + ") ELSE 0 END", compiler)
 
     def as_postgresql(self, compiler: Any, connection: Any, **more: Any) -> Any:
-        made = "jsonb_build_array(jsonb_build_object('provider', {1}::text))"
-        return self._sql("{0} @> " + made, compiler)
+        # An escape that no text of PostgreSQL's can hold (NUL, half a pair) would stop it. First those that say the name:
+        # looking for a text is a fraction of reading JSON.
+        readable = r"regexp_replace({0}::text, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F][0-9a-fA-F])', '\\u0020', 'g')::json"
+        found = "SELECT 1 FROM json_array_elements(" + readable + ") AS part WHERE part ->> 'provider' = {1}"  # noqa: S608 - our text
+        is_named = "strpos({0}::text, {1}) > 0 AND json_typeof({0}) = 'array'"
+        return self._sql("CASE WHEN " + is_named + " THEN EXISTS (" + found + ") ELSE false END", compiler)
 
     def _sql(self, template: str, compiler: Any) -> Any:
         attempts, name = self.source_expressions
         column, _ = compiler.compile(attempts)
         held, given = compiler.compile(name)
-        return template.format(column, held), given
+        return template.format(column, held), given * template.count("{1}")
 
 
 def is_beside(term: Term) -> Q:

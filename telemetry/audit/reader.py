@@ -82,7 +82,7 @@ def _canonical(row: Sequence[Any]) -> str:
 def _verbatim(row: Sequence[Any]) -> str:
     """Without a look into the JSON, but whether each is one value: so that none says what belongs to another column. Where
     it leads to the hash of a row, its texts are what was hashed when it was stored; where it does not, they may be in
-    another form, as PostgreSQL's are."""
+    another form, as those of rows are that PostgreSQL kept as `jsonb`."""
     _, _, *values = row
     try:
         for index, nothing in _JSON.items():
@@ -136,6 +136,7 @@ _POSTGRESQL = {
     "call_id": "replace(call_id::text, '-', '')",
     "started_at": "CASE WHEN started_at >= '0001-01-02' AND started_at < '9999-12-31'"
     " THEN to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') ELSE 'x' || started_at::text END",
+    **{name: f"{name}::text" for name in ("attempts", "decision", "sanitised")},
 }
 _COLUMNS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}
 _BYTES = "CASE typeof({0}) WHEN 'text' THEN CAST({0} AS BLOB) WHEN 'blob' THEN NULL ELSE {0} END"

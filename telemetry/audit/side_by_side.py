@@ -1,6 +1,6 @@
 """Reads and hashes the rows of a chain in several processes, each a page at a time, and tells them in their order.
 
-What is left to whoever walks along the chain is little. Pages are read one after the other all the same: of
+What is left to whoever walks along the chain is little. Pages are of moments that follow one another all the same: of
 two that were read the other way round, with a removal in between, the first would lack rows that its tombstone covers
 together with some of the second, which are there.
 """
@@ -15,7 +15,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, connections
+from django.db import DatabaseError, connection, connections
 
 from telemetry.audit import reader
 from telemetry.audit.verifier import Run
@@ -30,6 +30,10 @@ MOST = 4
 """More of them would wait for the one that walks."""
 AHEAD = 2
 """Pages that a process may have been asked for. Each is some hundred kilobytes."""
+_HELD_BY = {
+    "sqlite": ("BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1"),
+    "postgresql": ("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", "SELECT 1"),
+}
 _fork = multiprocessing.get_context("fork")
 
 
@@ -77,7 +81,7 @@ def _begin(chain: str, processes: int) -> "list[_Worker]":
 
 
 class _Worker:
-    """`turn`: when to read; `next_turn`: of the process that reads the page behind. `others`: the ends of other workers'
+    """`turn`: when to look at the database; `next_turn`: of the process that reads the page behind. `others`: the ends of other workers'
     pipes, which this one has to close, so that each learns when the process that walks is no more."""
 
     def __init__(
@@ -124,23 +128,44 @@ def _work(
     with suppress(EOFError, ConnectionError):
         while True:
             after, until = pipe.recv()
-            turn.acquire()
             try:
-                _answer(pipe, reader.read(chain, after, until), next_turn)
+                _answer(pipe, _read(chain, after, until, turn, next_turn))
             except UNREADABLE as error:
                 pipe.send(error)
     next_turn.release()
 
 
-def _answer(pipe: Connection, parts: Iterator[reader.Page], next_turn: "Semaphore") -> None:
-    """The last part is hashed while the next page is read."""
+def _read(
+    chain: str, after: int, until: int, turn: "Semaphore", next_turn: "Semaphore"
+) -> Iterator[reader.Page]:
+    """All of it as it is when the turn comes. The next one's comes once that is held, and need not wait for the rows."""
+    with connection.cursor() as cursor:
+        turn.acquire()
+        try:
+            _hold(cursor)
+        finally:
+            next_turn.release()
+        try:
+            yield from reader.read(chain, after, until)
+        finally:
+            with suppress(DatabaseError):  # of what broke the transaction, the read has told
+                cursor.execute("ROLLBACK")
+
+
+def _hold(cursor: Any) -> None:
+    """A transaction alone holds nothing: what it sees is what its first look saw."""
+    begin, look = _HELD_BY[connection.vendor]
+    cursor.execute(begin)
+    cursor.execute(look)
+    cursor.fetchall()
+
+
+def _answer(pipe: Connection, parts: Iterator[reader.Page]) -> None:
+    """The last part is hashed when nothing is held any more: whoever walks may take long to ask for it."""
     part: reader.Page = ()
-    try:
-        for more in parts:
-            _send(pipe, part)
-            part = more
-    finally:
-        next_turn.release()
+    for more in parts:
+        _send(pipe, part)
+        part = more
     _send(pipe, part)
     pipe.send(None)
 

@@ -244,8 +244,17 @@ def test_what_no_json_is_asked_nobody() -> None:
     wanted = expected(criteria := Criteria(details=(Detail("asked", "cpu"),)))
     assert wanted
     odd = ['"cpu"', "5", '{"provider": "x"}', "[[]]", '["cpu"]', "null", '[{"provider": ["cpu"]}]']
+    # What a text of PostgreSQL's cannot hold, or none of its numbers.
+    odd += [
+        r'[{"provider":"not cpu \u0000"}]',
+        r'[{"note":"cpu \ud83d","provider":"x"}]',
+        '{"cpu":1}',
+        '[1,"cpu"]',
+    ]
+    odd += ['[{"provider":1e999999,"cpu":1e999999}]', '[{"cpu":"\\\\u0000 \\\\ud800"}]']
     odd += ["not json", ""] if connection.vendor == "sqlite" else []
     unasked = list(RequestLog.objects.exclude(call_id__in=wanted).values_list("pk", flat=True))
+    assert len(unasked) > len(odd)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("PRAGMA ignore_check_constraints = ON")

@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from recorded import audit
 from scraped import wait_until
 from signed import change, claims, recorded
@@ -30,6 +32,26 @@ def chain(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(reader, "AT_ONCE", 1)
     (name,) = set(RequestLog.objects.values_list("chain", flat=True))
     return name
+
+
+@pytest.fixture
+def stored_in_a_file(chain: str, tmp_path: Path) -> Iterator[None]:
+    """A process that is forked gets a copy of a database in memory, and does not see what others do to it."""
+    before = connections["default"]
+    if before.vendor == "sqlite":
+        path = tmp_path / "record.sqlite3"
+        with before.cursor() as cursor:
+            cursor.execute("VACUUM INTO %s", [str(path)])
+        connections["default"] = before.copy()
+        connections["default"].settings_dict = {
+            **before.settings_dict,
+            "NAME": str(path),
+            # Without it, nobody could remove a row while a page is held.
+            "OPTIONS": {**before.settings_dict["OPTIONS"], "init_command": "PRAGMA journal_mode=WAL"},
+        }
+    yield
+    connections["default"].close()
+    connections["default"] = before
 
 
 def beside(chain: str, processes: int = 3, **more: int) -> list[tuple[int, str]]:
@@ -93,25 +115,46 @@ def test_what_keeps_one_from_reading_is_raised_where_it_would_be_alone(
         next(told)
 
 
-def test_pages_are_read_one_after_the_other(
+def test_pages_are_of_moments_that_follow_one_another(
     chain: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """However long one takes: rows that are removed meanwhile are missing behind those that were read, and not before."""
-    read, noted = reader.read, tmp_path / "read"
+    hold, noted = side_by_side._hold, tmp_path / "held"
 
-    def slow(chain: str, after: int, upto: int) -> object:
+    def slow(cursor: object) -> None:
         with noted.open("a") as file:
-            file.write(f"{after} ")
-        if after == 6:
-            time.sleep(0.2)  # it is the test: whoever does not wait for its turn reads meanwhile
-        page = list(read(chain, after, upto))
+            file.write("begin ")
+        if noted.read_text().count("begin") == 2:
+            time.sleep(0.2)  # it is the test: whoever does not wait for its turn looks meanwhile
+        hold(cursor)
         with noted.open("a") as file:
-            file.write(f"{upto}; ")
-        return iter(page)
+            file.write("end ")
 
-    monkeypatch.setattr(reader, "read", slow)
+    monkeypatch.setattr(side_by_side, "_hold", slow)
     beside(chain)
-    assert noted.read_text() == "0 6; 6 12; 12 18; 18 24; 24 30; "
+    assert noted.read_text() == "begin end " * 5
+
+
+@pytest.mark.usefixtures("stored_in_a_file")
+def test_a_page_is_of_its_moment_however_late_it_is_read(
+    chain: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read, is_removed = reader.read, tmp_path / "removed"
+
+    def late(chain: str, after: int, upto: int) -> object:
+        if after == 6:
+            wait_until(is_removed.exists)
+        elif after == 12:  # so the page before it has its moment
+            with closing(connection.copy()) as another, another.cursor() as cursor:
+                cursor.execute("DELETE FROM telemetry_requestlog WHERE sequence IN (8, 29)")
+            is_removed.touch()
+        return read(chain, after, upto)
+
+    alone = claims(reader.runs(chain, after=0, until=30))
+    monkeypatch.setattr(reader, "read", late)
+    monkeypatch.setattr(side_by_side, "AHEAD", 1)  # the last page is asked for when the second has been read
+    assert beside(chain) == [claim for claim in alone if claim[0] != 29]
+    assert not RequestLog.objects.filter(sequence=8).exists()
 
 
 def test_none_is_left_when_the_walk_ends_early(chain: str) -> None:

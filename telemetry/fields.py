@@ -1,0 +1,33 @@
+"""A column of the record that Django does not have."""
+
+from typing import Any
+
+import msgspec
+from django.db.models import JSONField
+
+as_written = msgspec.json.Encoder(order="deterministic").encode
+"""JSON as the record keeps and hashes it: keys sorted, without spaces."""
+
+
+class KeptJSON(JSONField):
+    """JSON that every database keeps in the form in which it is hashed.
+
+    PostgreSQL would make another of it (`jsonb`), and a verification would have to have each told, read, sorted and
+    written again: more than all else that a row costs. In exchange its `json` knows no `=`, so no DISTINCT either.
+    """
+
+    def db_type(self, connection: Any) -> str | None:
+        return "json" if connection.vendor == "postgresql" else super().db_type(connection)
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        """As text, which `from_db_value` reads: of `json`, psycopg would give what it says."""
+        if compiler.connection.vendor == "postgresql":
+            sql = f"({sql})::text"
+        return super().select_format(compiler, sql, params)  # type: ignore[no-any-return]
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return (
+            as_written(value).decode()
+            if prepared
+            else self.get_db_prep_value(self.get_prep_value(value), connection, True)
+        )
