@@ -142,10 +142,10 @@ def _read(
     with connection.cursor() as cursor:
         turn.acquire()
         try:
-            _hold(cursor)
-        finally:
-            next_turn.release()
-        try:
+            try:
+                _hold(cursor)
+            finally:
+                next_turn.release()
             yield from reader.read(chain, after, until)
         finally:
             with suppress(DatabaseError):  # of what broke the transaction, the read has told
