@@ -14,7 +14,7 @@ import msgspec
 from django.db import connection
 from django.db.models import AutoField, DateTimeField, Field, JSONField, Model, QuerySet, UUIDField
 
-from telemetry.fields import as_written
+from telemetry.audit.canonical import canonical
 
 _decode = msgspec.json.decode
 
@@ -116,7 +116,7 @@ def _adapted(field: "Field[Any, Any]") -> Callable[[Any], Any] | None:
 
 
 def _json(value: Any) -> str:
-    return as_written(value).decode()
+    return canonical(value).decode()
 
 
 def _uuid(value: UUID | str) -> UUID:

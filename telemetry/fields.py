@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import msgspec
 from django.db.models import JSONField
 
-as_written = msgspec.json.Encoder(order="deterministic").encode
-"""JSON as the record keeps and hashes it: keys sorted, without spaces."""
+from telemetry.audit.canonical import canonical
 
 
 class KeptJSON(JSONField):
@@ -28,4 +26,4 @@ class KeptJSON(JSONField):
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         if not prepared:
             value = self.get_prep_value(value)
-        return as_written(value).decode()
+        return canonical(value).decode()
